@@ -7,7 +7,7 @@ __all__ = ['lr_at', 'ema_copy', 'ema_update', 'write_checkpoint', 'read_checkpoi
            'Run', 'Board', 'fit']
 
 # %% ../nbs/04_fit.ipynb #c09d32b3
-import copy, json, math, os, signal, threading, time
+import copy, json, math, os, shutil, signal, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +123,8 @@ class Run:
         self.model, self.path = model.to(self.device), Path(folder)/'checkpoint.safetensors'
         self.net = self.accel.prepare_model(LossModule(model, loss_fn, self.device.type, bf16))
         self.average, self.opt = ema_copy(model), adamw([p for p in model.parameters() if p.requires_grad], **adam)
-        there = self.path.exists()
+        there, leftovers = self.path.exists(), self.path.parent.glob(f'.{self.path.name}.*.tmp') if self.main else []
+        for left in leftovers: shutil.rmtree(left, ignore_errors=True)                # of a write that was killed
         about = read_checkpoint(self.path, model, self.average, self.opt) if there else dict(step=0, seconds=0.)
         self.step, self.seconds, self.saved = about['step'], about['seconds'], about['step'] if there else None
 

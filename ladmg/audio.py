@@ -157,18 +157,18 @@ def plot(loop:Loop,
          path=None, # where to save it, by suffix: .png, .jpg, .svg, .pdf
         ) -> Figure:
     "Mel spectrogram under the beat grid, and the beat's saw-tooth (without beats: the waveform) below it."
-    fig = Figure(figsize=(9, 3), dpi=80, layout='constrained')
+    fig = Figure(figsize=(9, 3), dpi=90, layout='constrained')
     ax, low = fig.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     mel, hop = mel_db(loop)
     librosa.display.specshow(mel, sr=loop.sample_rate, hop_length=hop, fmax=loop.sample_rate/2, x_axis='time', y_axis='mel',
                              vmin=-80, vmax=0, cmap='magma', ax=ax)
-    for times, width in ((loop.beats, .6), (loop.downbeats, 1.8)):
+    for times, width in ((loop.beats, .9), (loop.downbeats, 2.2)):
         for s in times if times is not None else (): ax.axvline(s, color='cyan', lw=width, alpha=.7)
     t = np.linspace(0, loop.seconds, 2000, endpoint=False)
     if loop.beats is not None and len(loop.beats): low.plot(t, _saw(loop.beats, loop.seconds, t), lw=1); low.set_ylabel('beat')
     else: low.plot(t, loop.waveform.mean(0)[(t*loop.sample_rate).astype(int)], lw=.5)
     ax.set(xlabel='', ylabel='Hz', xlim=(0, loop.seconds)); ax.label_outer(); low.set(xlabel='seconds', yticks=[])
-    ax.set_title(textwrap.shorten(' · '.join([repr(loop)[5:-1], *loop.captions[:1]]), 115, placeholder=' …'), fontsize=9, loc='left')
+    ax.set_title(textwrap.shorten(' · '.join([repr(loop)[5:-1], *loop.captions[:1]]), 125, placeholder=' …'), fontsize=9, loc='left', parse_math=False)
     if path is not None:
         with atomic(path) as tmp: fig.savefig(tmp)
     return fig
@@ -189,7 +189,7 @@ def player(loop:Loop) -> str: # HTML
 
 def _small_png(fig): # bytes; a spectrogram needs few colours
     fig.savefig(out := io.BytesIO(), format='png')
-    PIL.Image.open(out).convert('RGB').quantize(32, dither=PIL.Image.Dither.NONE).save(small := io.BytesIO(), 'png', optimize=True)
+    PIL.Image.open(out).convert('RGB').quantize(64, PIL.Image.Quantize.MAXCOVERAGE).save(small := io.BytesIO(), 'png', optimize=True)
     return small.getvalue()
 
 @patch
@@ -239,12 +239,13 @@ def save(self:Loop,
     if kind not in ('.wav', '.flac'): raise LadmgError(f'A loop is saved as .wav or .flac, not as {path.name!r}: choose another suffix.')
     if peak > 1: warnings.warn(f'The loop peaks {20*np.log10(peak):.1f} dB above full scale: it was turned down by that much in {path.name}.', stacklevel=2)
     pcm = (self.waveform.double()/max(1, peak)*2**23).round().clamp(max=2**23-1).int()*2**8 # the upper 24 of 32 bits
-    sf.write(out := io.BytesIO(), pcm.T.numpy(), self.sample_rate, 'PCM_24', format=kind[1:].upper())
-    if kind == '.flac': data = _tag_flac(out.getvalue(), {'comment': _to_json(self)} | ({'BPM': f'{self.bpm:g}'} if self.bpm else {}))
-    else:
-        data = out.getvalue() + _wav_chunks(self)
-        data = data[:4] + struct.pack('<I', len(data)-8) + data[8:]
-    with atomic(path) as tmp: tmp.write_bytes(data)
+    with atomic(path) as tmp:
+        sf.write(out := io.BytesIO(), pcm.T.numpy(), self.sample_rate, 'PCM_24', format=kind[1:].upper())
+        if kind == '.flac': data = _tag_flac(out.getvalue(), {'comment': _to_json(self)} | ({'BPM': f'{self.bpm:g}'} if self.bpm else {}))
+        else:
+            data = out.getvalue() + _wav_chunks(self)
+            data = data[:4] + struct.pack('<I', len(data)-8) + data[8:]
+        tmp.write_bytes(data)
 
 # %% ../nbs/01_audio.ipynb #ac660ba3
 @patch(cls_method=True)

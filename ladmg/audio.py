@@ -69,8 +69,9 @@ def _check_wave(x): # (C, S) or (S,)
 
 @patch
 def __repr__(self:Loop):
-    what = [f'{self.seconds:.2f} s', f'{self.sample_rate} Hz', {1: 'mono', 2: 'stereo'}.get(len(self.waveform), f'{len(self.waveform)} channels')]
-    return f"Loop({', '.join(what + [f'{v:g} {k}' for k, v in (('BPM', self.bpm), ('bars', self.bars)) if v])})"
+    channels = {1: 'mono', 2: 'stereo'}.get(len(self.waveform), f'{len(self.waveform)} channels')
+    known = [f'{v:g} {k}' for k, v in (('BPM', self.bpm), ('bars', self.bars)) if v]
+    return f"Loop({', '.join([f'{self.seconds:.2f} s', f'{self.sample_rate} Hz', channels, *known])})"
 
 # %% ../nbs/01_audio.ipynb #8324d4f3
 def _resample(y, sr, new): # (C, S) numpy, Hz, Hz
@@ -168,7 +169,8 @@ def plot(loop:Loop,
     if loop.beats is not None and len(loop.beats): low.plot(t, _saw(loop.beats, loop.seconds, t), lw=1); low.set_ylabel('beat')
     else: low.plot(t, loop.waveform.mean(0)[(t*loop.sample_rate).astype(int)], lw=.5)
     ax.set(xlabel='', ylabel='Hz', xlim=(0, loop.seconds)); ax.label_outer(); low.set(xlabel='seconds', yticks=[])
-    ax.set_title(textwrap.shorten(' · '.join([repr(loop)[5:-1], *loop.captions[:1]]), 125, placeholder=' …'), fontsize=9, loc='left', parse_math=False)
+    title = textwrap.shorten(' · '.join([repr(loop)[5:-1], *loop.captions[:1]]), 125, placeholder=' …')
+    ax.set_title(title, fontsize=9, loc='left', parse_math=False)
     if path is not None:
         with atomic(path) as tmp: fig.savefig(tmp)
     return fig
@@ -206,13 +208,13 @@ FIELDS = ('bpm', 'bars', 'beats', 'downbeats', 'onsets', 'tags', 'captions', 're
 def _to_json(loop):
     try: return json.dumps({'ladmg': 1} | {k: getattr(loop, k) for k in FIELDS}, default=lambda v: v.tolist())
     except (AttributeError, TypeError, ValueError) as e:
-        raise LadmgError(f'The loop holds something that JSON cannot write ({e}): keep numbers, text, lists and dicts in recipe, tags and captions.') from e
+        raise LadmgError(f'The loop holds something that JSON cannot write ({e}): keep numbers, text, lists and dicts.') from e
 
 def _chunk(name, data): return struct.pack('<4sI', name, len(data)) + data + bytes(len(data) % 2)
 
 def _wav_chunks(loop): # bytes
     last, sr = loop.waveform.shape[1]-1, loop.sample_rate
-    # smpl: manufacturer, product, ns a sample, middle C, cents, SMPTE (2), one loop, no extra data; id, forward, start, end, fraction, play count
+    # manufacturer, product, ns a sample, middle C, cents, SMPTE (2), one loop, no extra data; id, forward, start, end, fraction, play count
     out = _chunk(b'smpl', struct.pack('<15I', 0, 0, round(1e9/sr), 60, 0, 0, 0, 1, 0, 0, 0, 0, last, 0, 0))
     if loop.bpm: # acid: flags, root note (unset), two fields of unknown use and their usual values, beats, metre 4/4, tempo
         beats = 4*loop.bars if loop.bars else round(loop.seconds*loop.bpm/60)
@@ -237,7 +239,9 @@ def save(self:Loop,
     path, peak = Path(path), self.waveform.abs().max().item()
     kind = path.suffix.lower()
     if kind not in ('.wav', '.flac'): raise LadmgError(f'A loop is saved as .wav or .flac, not as {path.name!r}: choose another suffix.')
-    if peak > 1: warnings.warn(f'The loop peaks {20*np.log10(peak):.1f} dB above full scale: it was turned down by that much in {path.name}.', stacklevel=2)
+    if peak > 1:
+        over = f'{20*np.log10(peak):.1f} dB'
+        warnings.warn(f'The loop peaks {over} above full scale: it was turned down by that much in {path.name}.', stacklevel=2)
     pcm = (self.waveform.double()/max(1, peak)*2**23).round().clamp(max=2**23-1).int()*2**8 # the upper 24 of 32 bits
     with atomic(path) as tmp:
         sf.write(out := io.BytesIO(), pcm.T.numpy(), self.sample_rate, 'PCM_24', format=kind[1:].upper())

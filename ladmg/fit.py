@@ -142,7 +142,8 @@ class Run:
 @patch
 def advance(self:Run, batch, lr, ema, clip) -> tuple: # (were all losses and gradients finite?, names, numbers (processes, names))
     "Take one step: forward, backward, clip, update, average."
-    torch.manual_seed(seed_of(self.seed, self.step, self.accel.process_index)); self.model.train()
+    seeds = torch.default_generator if self.device.type == 'cpu' else torch # the second looks for GPUs first
+    seeds.manual_seed(seed_of(self.seed, self.step, self.accel.process_index)); self.model.train()
     for group in self.opt.param_groups: group['lr'] = lr
     self.opt.zero_grad()
     out = self.net(batch)
@@ -177,7 +178,7 @@ class Board:
 
     def state(self, lr=0.):
         logs = dict(zip(self.names, torch.cat(self.rows).nanmean(0).tolist() if self.rows else [])) | {'lr': lr, 'skipped': self.skipped}
-        if self.events: [self.events.add_scalar(k, v, self.run.step) for k, v in logs.items()]; self.events.flush()
+        if self.events and self.rows: [self.events.add_scalar(k, v, self.run.step) for k, v in logs.items()]; self.events.flush()
         r, self.rows, self.skipped = self.run, [], 0
         return State(r.step, logs.get('loss', math.nan), logs, r.model, r.average, r.seconds, r.main)
 
@@ -201,7 +202,7 @@ def fit(model:nn.Module, # trained in place
     r.save(settings)                                             # a folder that can't be written shows now, not in two minutes
     with ThreadPoolExecutor(1) as pool, Board(r, steps) as board:
         try:
-            if r.step >= steps: yield board.state()
+            if r.step >= steps: yield board.state(); return
             ahead = pool.submit(r.load, batches, r.step)
             while r.step < steps:
                 start, rate, batch = time.monotonic(), lr_at(r.step, steps, lr, warmup, decay), ahead.result()

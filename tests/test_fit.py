@@ -32,7 +32,8 @@ def halves(step, rank, world):
 
 def single(run):
     "A run in one process that says each of its steps; started by the tests below."
-    for s in fit(model(.2), squares, slow, run, steps=STEPS, warmup=10, log_every=1, save_seconds=.1, device='cpu'): print(s.step, flush=True)
+    for s in fit(model(.2), squares, slow, run, steps=STEPS, warmup=10, log_every=1, save_seconds=.1, device="cpu"):
+        print(s.step, flush=True)
 
 def double(run):
     "Five steps of learning on halves of a batch; every process stores the gradients of each step, and what it has in the end."
@@ -78,7 +79,7 @@ def test_killed_and_resumed_is_unbroken(tmp_path, unbroken):
     done(p, -signal.SIGKILL)
     about, tensors = checkpoint(tmp_path)
     assert 0 < about['step'] < STEPS and not equal(tensors, unbroken)
-    (tmp_path/'.checkpoint.safetensors.x.tmp').mkdir()                                           # as left by a kill in the middle of a write
+    (tmp_path/'.checkpoint.safetensors.x.tmp').mkdir() # as left by a kill in the middle of a write
     assert done(launch('single', tmp_path))[0] == str(about['step']+1)
     about, tensors = checkpoint(tmp_path)
     assert about['step'] == STEPS and equal(tensors, unbroken)
@@ -99,7 +100,7 @@ def test_two_processes_are_one_with_the_double_batch(tmp_path):
     one, a, b = (load_file(tmp_path/f'{f}.safetensors') for f in ('one/0', 'two/0', 'two/1'))
     assert a.pop('main') and one.pop('main') and not b.pop('main')
     assert equal(a, b)                                                                           # the processes agree to the bit
-    for k in one:                                                                                # sums in another order, which Adam magnifies
+    for k in one: # sums in another order, which Adam magnifies
         rtol, atol = (1e-5, 1e-7) if k.startswith('grad.1.') else (1e-3, 1e-5)
         torch.testing.assert_close(a[k], one[k], rtol=rtol, atol=atol, msg=lambda m: f'{k}: {m}')
     assert len([*(tmp_path/'two').glob('events*')]) == 1                                         # only the first process writes

@@ -31,9 +31,9 @@ def zero(layer): # a module
 
 # %% ../nbs/10_unet.ipynb #da11f4ff
 def embed_alpha(alpha:Tensor, # (B,) in [0, 1]
-                dim:int=128) -> Tensor: # (B, dim) float32
-    "Sines and cosines of alpha at frequencies from 1 to 1000 (Vaswani et al. 2017, arXiv 1706.03762, 3.5)."
-    phase = alpha.float()[:, None] * torch.logspace(0, 3, dim//2, device=alpha.device)
+                dim:int=64) -> Tensor: # (B, dim) float32
+    "Sines and cosines of alpha at angular frequencies from 1 to 30 (as Vaswani et al. 2017, arXiv 1706.03762, 3.5)."
+    phase = alpha.float()[:, None] * torch.logspace(0, math.log10(30), dim//2, device=alpha.device)
     return torch.cat((phase.sin(), phase.cos()), 1)
 
 # %% ../nbs/10_unet.ipynb #d9162f4e
@@ -120,7 +120,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = dict(channels=channels, widths=list(widths), rhythm=rhythm, clap=clap, descriptors=descriptors, attention=attention)
         self.stride, emb, signals = 2**(len(widths)-1), 256, widths[0]//2 if rhythm+descriptors else 0
-        self.alpha = nn.Sequential(nn.Linear(128, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
+        self.alpha = nn.Sequential(nn.Linear(64, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
         self.rhythm = Rhythm(rhythm, descriptors, signals, len(widths)) if signals else None
         self.inp, self.out = Conv(channels, widths[0]), zero(Conv(widths[0], channels))
         block, steps = lambda n, w: Block(n, w, signals, emb, clap), list(zip(widths, widths[1:]))

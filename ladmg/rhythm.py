@@ -93,7 +93,8 @@ def _mono(wave, sample_rate, shortest): # -> (S,) float32 with a peak of 1
     x = x.mean(0) if x.ndim == 2 else x
     if x.ndim != 1: raise LadmgError(f'A waveform has the shape (samples,) or (channels, samples), got {tuple(x.shape)}.')
     if not 4000 <= sample_rate <= 400_000: raise LadmgError(f'The sample rate is in Hz, from 4000 up, got {sample_rate!r}.')
-    if len(x) < shortest*sample_rate: raise LadmgError(f'{len(x)/sample_rate:.2f} seconds are too short to hear a beat: give at least {shortest:g}.')
+    if len(x) < shortest*sample_rate:
+        raise LadmgError(f'{len(x)/sample_rate:.2f} seconds are too short to hear a beat: give at least {shortest:g}.')
     if not torch.isfinite(x).all(): raise LadmgError('The audio holds NaN or infinite samples: export or generate it again.')
     if is_silent(x): raise LadmgError('The audio is silent: there is no beat to find.')
     return (x/x.abs().max()).numpy()
@@ -125,7 +126,7 @@ def onset_envelope(wave, # (S,) or (C, S), tensor or array
     return _flux(levels, f), rate
 
 # %% ../nbs/03_rhythm.ipynb #189ce5cb
-BINARY, TERNARY = np.array([.5, 1, 2, 4, 8]), np.array([1, 2, 4, 8, 16])/3 # beats
+BINARY, TERNARY = np.array([.5, 1, 2, 4, 8]), np.array([1, 2, 4, 8, 16])/3 # lags in beats
 
 def _pulse(env, rate): # (3, T) -> (T,)
     "One envelope, its bands balanced and its slow changes removed."
@@ -149,9 +150,6 @@ def tempo_scores(a:np.ndarray, # (T,) autocorrelation
     return mean(BINARY)-.5*mean(TERNARY)
 
 # %% ../nbs/03_rhythm.ipynb #52a5d117
-MIDDLE = 125. # BPM: the middle of house and techno
-NO_BEAT = .1 # confidence below which there is no beat: white noise reaches half of it
-
 def refine_tempo(e:np.ndarray, # (T,) envelope
                  rate:float, # frames a second
                  bpm:float, # a guess, within 1 %
@@ -164,6 +162,10 @@ def refine_tempo(e:np.ndarray, # (T,) envelope
     k = int(np.clip(r.argmax(), 1, len(u)-2))
     a, b, c = r[k-1:k+2]
     return float(bpm*np.interp(k+np.clip(.5*(a-c)/min(a-2*b+c, -1e-12), -1, 1), np.arange(len(u)), u))
+
+# %% ../nbs/03_rhythm.ipynb #7577ec1b
+MIDDLE = 125. # BPM: the middle of house and techno
+NO_BEAT = .1 # confidence below which no beat is heard
 
 def _tempo(e, rate, around): # (T,) -> BPM, confidence
     bpms, size = check_bpm(around)*2**np.arange(-.5, .5, .005), int(12*rate)
@@ -189,18 +191,6 @@ def octave_error(bpm:float, # measured
     return min((bpm*m-true for m in (.5, 1, 2)), key=abs)
 
 # %% ../nbs/03_rhythm.ipynb #dcf9f2a2
-def _profile(e, rate, bpm, harmonics, at): # (T,) envelope, at (N,) beats -> (N,)
-    "The envelope folded at the beat, out of its first harmonics, weighted to fade out."
-    h = np.arange(1, harmonics+1)
-    c = np.exp(-2j*np.pi*np.outer(h*bpm/60, np.arange(len(e))/rate)) @ e * np.cos(np.pi/2*h/(harmonics+1))
-    return (np.exp(2j*np.pi*np.outer(at, h)) @ c).real
-
-def _phase(env, rate, bpm): # -> seconds
-    at, period = np.arange(256)/256, 60/bpm
-    at = at[_profile(_pulse(env, rate), rate, bpm, 4, at).argmax()]+np.linspace(-.025, .025, 101)/period
-    offset = at[_profile(env.sum(0), rate, bpm, 32, at).argmax()]*period
-    return float(phase_error(offset, bpm))
-
 def phase_error(offset:float, # seconds
                 bpm:float,
                 true:float=0., # seconds
@@ -209,6 +199,18 @@ def phase_error(offset:float, # seconds
     "The distance to the nearest line of a grid."
     period = 60/check_bpm(bpm)/per_beat
     return (offset-true+period/2) % period-period/2
+
+def _profile(e, rate, bpm, harmonics, at): # (T,) envelope, at (N,) beats -> (N,)
+    "The envelope folded at the beat, out of its first harmonics, weighted to fade out."
+    h = np.arange(1, min(harmonics, int(30*rate/bpm))+1) # below half the frame rate
+    c = np.exp(-2j*np.pi*np.outer(h*bpm/60, np.arange(len(e))/rate)) @ e
+    return (np.exp(2j*np.pi*np.outer(at, h)) @ (c*np.cos(np.pi/2*h/(harmonics+1)))).real
+
+# %% ../nbs/03_rhythm.ipynb #779f8426
+def _phase(env, rate, bpm): # -> seconds
+    at = np.arange(2048)/2048
+    broad, sharp = _profile(_pulse(env, rate), rate, bpm, 2, at), _profile(env.sum(0), rate, bpm, 32, at)
+    return float(phase_error(at[(4*broad/broad.std()+sharp/sharp.std()).argmax()]*60/bpm, bpm))
 
 def measure_phase(wave, # (S,) or (C, S)
                   sample_rate:int, # Hz
@@ -228,7 +230,8 @@ def beat_scores(loop:Loop, # with the BPM it claims
         bpm, confidence = _tempo(_pulse(env, rate), rate, MIDDLE)
     except LadmgError: return dict(bpm=np.nan, bpm_error=np.nan, offset=np.nan, offset_eighth=np.nan, confidence=0.)
     error, offset = octave_error(bpm, claimed), _phase(env, rate, claimed)
-    return dict(bpm=claimed+error, bpm_error=error, offset=offset, offset_eighth=phase_error(offset, claimed, per_beat=2), confidence=confidence)
+    return dict(bpm=claimed+error, bpm_error=error, offset=offset, offset_eighth=phase_error(offset, claimed, per_beat=2),
+                confidence=confidence)
 
 # %% ../nbs/03_rhythm.ipynb #02d30df8
 @dataclass
@@ -238,7 +241,7 @@ class Beats:
     beats:np.ndarray # seconds
     downbeats:np.ndarray|None # seconds, a choice of the beats; None: not known
     steady:bool # the beats are one even grid
-    confidence:float # 0 to 1: below 0.25 it may be speech, above 0.35 it is a groove
+    confidence:float # at most 1: grooves start at 0.35, speech and single notes end below 0.25
 
 # %% ../nbs/03_rhythm.ipynb #39be5a2f
 def find_downbeats(levels:np.ndarray, # (T, K) of `band_levels`
@@ -254,8 +257,9 @@ def find_downbeats(levels:np.ndarray, # (T, K) of `band_levels`
     mean = np.add.reduceat(levels, at)[:-1]/np.diff(at)[:, None]
     total, k = np.cumsum(np.pad(mean, ((1, 0), (0, 0))), 0), np.arange(span, len(mean)-span+1)
     change = np.linalg.norm(total[k+span]-2*total[k]+total[k-span], axis=1)/span
-    peak = np.maximum(change[1:-1]-.5*(change[:-2]+change[2:]), 0)**2
-    votes = np.bincount(k[1:-1] % 4, peak, minlength=4)
+    peak = np.maximum(change[1:-1]-.5*(change[:-2]+change[2:]), 0)*span # about what changed at once
+    if peak.max() < .3*np.linalg.norm(mean.std(0)): return None # nothing comes or goes: one loop over and over
+    votes = np.bincount(k[1:-1] % 4, peak**2, minlength=4)
     return beats[votes.argmax()::4] if votes.max() > share*votes.sum() else None
 
 # %% ../nbs/03_rhythm.ipynb #8792fdde

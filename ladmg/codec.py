@@ -19,7 +19,6 @@ from encodec.quantization import ResidualVectorQuantizer
 from encodec.utils import _linear_overlap_add
 from fastcore.basics import patch
 from torch import nn, Tensor
-from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from .audio import fit_length, loop_samples
 from .core import LadmgError, check_bpm, find_folder, load_folder, load_state, packaged, save_folder, weights_hash
@@ -221,6 +220,7 @@ def si_sdr(reference:Tensor, # (B, ch, S)
            estimate:Tensor, # (B, ch, S)
           ) -> Tensor: # (B,) dB
     "Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, arXiv 1811.02508)."
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio   # slow to import, and only scores need it
     return scale_invariant_signal_distortion_ratio(estimate, reference, zero_mean=True).mean(1)
 
 # %% ../nbs/05_codec.ipynb #ff507232

@@ -47,7 +47,7 @@ class LoopPipeline:
 def _latents(self:LoopPipeline, bpm, bars, seeds, steps, guidance, solver, callback): # → (n, C, T)
     "Noise on a circle, walked from α = 0 to α = 1 under the phasors of a tempo."
     T, repeats = loop_frames(self.codec, bpm, bars, self.net.stride)
-    x0 = torch.stack([circle_noise(s, self.codec.channels, T) for s in seeds]).to(self.device)
+    x0 = torch.stack([circle_noise(s, self.codec.channels, T, repeats) for s in seeds]).to(self.device)
     cond = Cond(rhythm=phasors(T, bars*repeats).expand(len(seeds), -1, -1).to(self.device))
     return integrate(Guided(self.net, guidance), x0, cond, steps=steps, solver=solver, callback=callback)
 

@@ -111,9 +111,13 @@ def _frames(h, T): # (C, ≥ T//2+1, 2) → (C, T)
 def circle_noise(seed:int, # one seed is one pattern
                  channels:int, # C
                  n_frames:int, # T
-                ) -> Tensor: # (C, T) white N(0, 1)
+                 repeats:int=1, # rounds that the noise makes in T frames
+                ) -> Tensor: # (C, T) N(0, 1), white within a round
     "Noise that is indexed by position in the loop: the same harmonics at every length."
-    return _frames(_draw(seed, channels, n_frames//2+1), n_frames)
+    h = torch.zeros(channels, n_frames//2+1, 2, dtype=torch.float64)
+    places = h[:, ::repeats]                                  # of a loop that goes round r times, each r-th harmonic
+    places += repeats**.5*_draw(seed, channels, places.shape[1])
+    return _frames(h, n_frames)
 
 # %% ../nbs/20_sampling.ipynb #2307090b
 def reindex(noise:Tensor, # (C, T) or (B, C, T)

@@ -6,7 +6,7 @@
 __all__ = ['app', 'synth', 'prepare', 'train', 'generate', 'main']
 
 # %% ../nbs/60_cli.ipynb #6ef7e4f0
-import time, warnings
+import time
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -89,6 +89,5 @@ def _heard(measure, loop):
 # %% ../nbs/60_cli.ipynb #47e30381
 def main():
     "The command `ladmg`: what a user can mend is one sentence, not a traceback."
-    warnings.filterwarnings('ignore', message='.*weight_norm.*')
     try: app()
     except LadmgError as e: raise SystemExit(f'ladmg: {e}')

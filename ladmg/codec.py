@@ -7,7 +7,7 @@ __all__ = ['OFFICIAL', 'build_encodec', 'Elu', 'quicken', 'fold', 'Codec', 'wind
            'to_waveform']
 
 # %% ../nbs/05_codec.ipynb #90e192cb
-import hashlib, inspect
+import hashlib, inspect, warnings
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -35,9 +35,12 @@ def build_encodec(sample_rate=24000, # Hz
                   normalize=False, segment=None): # loudness and length of a piece, for the 48 kHz model
     "An `EncodecModel` with fresh weights (Défossez et al. 2022, section 3)."
     kw = dict(channels=audio_channels, dimension=dimension, n_filters=n_filters, ratios=list(ratios), lstm=lstm, causal=causal, norm=norm)
-    quantizer, width = ResidualVectorQuantizer(dimension=dimension, n_q=n_q, bins=1024), 10*sample_rate/SEANetEncoder(**kw).hop_length/1000
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)           # of torch, about the kind of weight norm that the package uses
+        encoder, decoder = SEANetEncoder(**kw), SEANetDecoder(**kw)
+    quantizer, width = ResidualVectorQuantizer(dimension=dimension, n_q=n_q, bins=1024), 10*sample_rate/encoder.hop_length/1000
     bandwidths = sorted({b for b in (1.5, 3., 6., 12., 24.) if b <= n_q*width+1e-6}) or [0.]
-    return EncodecModel(SEANetEncoder(**kw), SEANetDecoder(**kw), quantizer, bandwidths, sample_rate, audio_channels, normalize, segment)
+    return EncodecModel(encoder, decoder, quantizer, bandwidths, sample_rate, audio_channels, normalize, segment)
 
 # %% ../nbs/05_codec.ipynb #a73686ed
 OFFICIAL = {'encodec_24khz': (dict(n_filters=32, dimension=128, n_q=32), 'encodec_24khz-d7cc33bc.th'),

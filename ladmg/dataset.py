@@ -91,7 +91,7 @@ def _part(path, source, part, bars, stride):
     "In a worker: one file → one part on disk; the reason where there is none."
     rows, why = [], 'too short for one loop'
     try: rows = [to_row(_codec, loop, source, stride) for loop in _loops(path, bars)]
-    except LadmgError as e: why = str(e)
+    except LadmgError as e: why = str(e).replace(str(path), path.name)
     except Exception as e: why = f'{type(e).__name__}: {e}'                      # whatever is wrong with one file, the others go on
     if not rows: return why
     with atomic(part) as tmp, datasets.arrow_writer.ArrowWriter(path=str(tmp), features=FEATURES) as w:

@@ -25,8 +25,9 @@ class Batches:
                  frames:int=8192, # B·T of a batch
                  seed:int=0):
         self.data, self.frames, self.seed = data.with_format('numpy'), frames, seed
-        lengths = np.array(data['n_frames'])[rows] if len(rows := np.flatnonzero(np.array(data['split']) == split)) else []
-        if not len(rows): raise LadmgError(f'The data set has no loops to {split} on: prepare more tracks.')
+        rows = np.flatnonzero(np.array(data['split']) == split)
+        if not len(rows): raise LadmgError(f'The data set has no loops of the split {split!r}: prepare more tracks.')
+        lengths = np.array(data['n_frames'])[rows]
         self.rows = {int(n): rows[lengths == n] for n in np.unique(lengths)}
 
     def __call__(self, step:int, rank:int=0, world:int=1) -> tuple: # (x1 (B, C, T), Cond)

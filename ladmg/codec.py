@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 
 from .audio import fit_length, loop_samples
-from .core import LadmgError, check_bpm, find_folder, load_folder, load_state, packaged, save_folder, weights_hash
+from .core import LadmgError, check_bpm, load_folder, load_state, packaged, save_folder
 
 # %% ../nbs/05_codec.ipynb #7a344785
 def build_encodec(sample_rate=24000, # Hz

@@ -41,6 +41,7 @@ class Loop:
     downbeats:np.ndarray|None = None # seconds; None beside beats that are given: not known
     onsets:dict = field(default_factory=dict) # voice → seconds
     tags:dict = field(default_factory=dict) # name → bool
+    key:str = '' # of the music, as in 'F# minor'; empty: not known
     captions:list = field(default_factory=list) # what it sounds like, in words
     recipe:dict = field(default_factory=dict) # how it was made (seed, prompt, solver, steps, guidance, model …): anything JSON can write
 
@@ -203,7 +204,7 @@ def show(self:Loop):
 def _ipython_display_(self:Loop): self.show()
 
 # %% ../nbs/01_audio.ipynb #6f6dc02e
-FIELDS = ('bpm', 'bars', 'beats', 'downbeats', 'onsets', 'tags', 'captions', 'recipe')
+FIELDS = ('bpm', 'bars', 'beats', 'downbeats', 'onsets', 'tags', 'key', 'captions', 'recipe')
 
 def _to_json(loop):
     try: return json.dumps({'ladmg': 1} | {k: getattr(loop, k) for k in FIELDS}, default=lambda v: v.tolist())

@@ -302,7 +302,7 @@ def onset_peaks(wave, # (S,) or (1, S)
     rise = np.maximum(level[:, 8:]-level[:, :-8], 0).sum(0)
     smooth = np.hanning(15)[1:-1]
     at, known = find_peaks(np.convolve(rise, smooth/smooth.sum(), 'same'), prominence=.5, distance=20)
-    return (at+4)*hop/sample_rate, known['prominences']
+    return (at+8)*hop/sample_rate, known['prominences']
 
 def onset_f(reference, # (S,) or (1, S)
             estimate, sample_rate:int, # Hz

@@ -5,27 +5,28 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'NET', 'WEIGHTS', 'ADVERSARIAL', 'KEEP', 'SETTINGS', 'CARD', 'keep_all', 'held_out', 'gather', 'Clips',
            'held_clips', 'sdr_loss', 'sound_losses', 'Balancer', 'gauss_kl', 'Trainee', 'codec_loss', 'judge',
-           'start_from', 'begin', 'fit_codebooks', 'validate', 'whitened', 'phase_net', 'train_codec', 'after',
-           'read_log']
+           'start_from', 'begin', 'fit_codebooks', 'validate', 'whitened', 'phase_net', 'train_codec', 'report',
+           'read_log', 'opus']
 
 # %% ../nbs/06_codec_training.ipynb #be21f3d9
-import inspect, json, os, time
+import inspect, io, json, math, os, warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import av, librosa, torch
 import numpy as np
-import torch
 import torch.nn.functional as F
 from encodec.msstftd import MultiScaleSTFTDiscriminator
-from fastcore.basics import patch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy.signal import correlate
 from torch import nn, Tensor
 from tqdm.auto import tqdm
 
 from .audio import is_silent, read_audio
 from .codec import Codec, Mels, OFFICIAL, WINDOWS, _read_official, build_encodec, log_distance, mel_distance, quicken, si_sdr
-from .core import LadmgError, atomic, load_folder, packaged, seed_of
+from .core import LadmgError, atomic, load_folder, seed_of
 from .fit import fit
 from .groovebox import render_loop
 
@@ -46,13 +47,14 @@ def _keep(out, make, *args):
     if is_silent(wave): return 'silent'
     with atomic(out) as tmp, open(tmp, 'wb') as f: np.save(f, (wave.mean(0).clamp(-1, 1)*32767).round().short().numpy())
 
+# %% ../nbs/06_codec_training.ipynb #739b8f94
 def keep_all(jobs:dict, # .npy file → (function, its arguments)
              workers:int|None=None, # processes; None = one a core
             ) -> dict: # file → why it is not there
     "Make the files that are missing."
     todo, failed = {f: j for f, j in jobs.items() if not f.exists()}, {}
     if not todo: return failed
-    with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn')) as pool:
+    with ProcessPoolExecutor(min(len(todo), workers or os.cpu_count()), get_context('spawn')) as pool:
         running = {pool.submit(_keep, f, *j): f for f, j in todo.items()}
         try:
             for job in tqdm(as_completed(running), total=len(jobs), initial=len(jobs)-len(todo), desc='sound', unit='file'):
@@ -60,18 +62,19 @@ def keep_all(jobs:dict, # .npy file → (function, its arguments)
         except BaseException: pool.shutdown(cancel_futures=True); raise           # what is finished stays, and is found again
     return failed
 
-# %% ../nbs/06_codec_training.ipynb #739b8f94
 def held_out(files, # paths of tracks
              share:float=.1) -> set: # of the tracks in each folder, at least one of two
     "The tracks that nothing is learnt from: the first of each folder by name."
     folders = [[f for f in sorted(files) if f.parent == d] for d in {f.parent for f in files}]
     return {f for here in folders if len(here) > 1 for f in here[:max(1, round(share*len(here)))]}
 
+# %% ../nbs/06_codec_training.ipynb #77055557
 def gather(cache, # folder for the 16-bit samples
            folder=None, # of tracks, with folders in it
-           loops:int=2000, # from the groovebox, with seeds from 10,000
+           loops:int=1600, # from the groovebox, with seeds from 10,000
            shots=None, # folder of one-shots that every second loop plays
-           bars:int=2, sample_rate:int=24000, workers:int|None=None) -> dict: # 'loops', 'tracks', 'held loops', 'held tracks': lists of files; 'skipped': name → reason
+           bars:int=2, sample_rate:int=24000, workers:int|None=None,
+          ) -> dict: # 'loops', 'tracks', 'held loops', 'held tracks': lists of files; 'skipped': track → reason
     "All the sound that a codec is trained on and tested with."
     cache, bank = Path(cache), Path(shots).name+'-' if shots else ''
     if folder and not Path(folder).is_dir(): raise LadmgError(f'There is no folder {folder}: give one that holds audio files.')
@@ -80,17 +83,16 @@ def gather(cache, # folder for the 16-bit samples
     tracks = sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in SUFFIXES and f.is_file()) if folder else []
     named = {f: cache/f'track-{seed_of(str(f.relative_to(folder)), f.stat().st_size):x}.npy' for f in tracks}
     failed = keep_all(play | {named[f]: (_read, f, sample_rate) for f in tracks}, workers)
-    there, held = lambda files: [f for f in files if f not in failed], held_out([f for f in tracks if named[f] not in failed])
-    out = {'loops': there([*play][:loops]), 'held loops': there([*play][loops:]), 'tracks': there(named[f] for f in tracks if f not in held),
-           'held tracks': there(named[f] for f in tracks if f in held)}
-    out['skipped'] = {str(f.relative_to(folder)): failed[named[f]] for f in tracks if named[f] in failed}
     if broken := [why for f, why in failed.items() if f in play]: raise LadmgError(f'The groovebox could not render: {broken[0]}')
-    if not out['loops']+out['tracks']: raise LadmgError(f'Nothing to learn from: {folder or "no folder"} holds no sound that can be read, and no loops were asked for.')
-    return out
+    good = [f for f in tracks if named[f] not in failed]
+    if not good and not loops: raise LadmgError(f"Nothing to learn from: {folder or 'no folder'} holds no sound that can be read, and no loops were asked for.")
+    held = held_out(good)
+    return {'loops': [*play][:loops], 'held loops': [*play][loops:], 'tracks': [named[f] for f in good if f not in held],
+            'held tracks': [named[f] for f in good if f in held], 'skipped': {str(f.relative_to(folder)): failed[named[f]] for f in tracks if named[f] in failed}}
 
-# %% ../nbs/06_codec_training.ipynb #77055557
+# %% ../nbs/06_codec_training.ipynb #dd88f533
 class Clips:
-    "A function from (step, rank, world) to a batch of short pieces; a loop goes round, a track doesn't."
+    "A function from (step, rank, world) to a batch of short pieces."
     def __init__(self, groups:list, # [(share of the clips, files), …]
                  n:int=10, # B
                  samples:int=12000, # S
@@ -110,30 +112,30 @@ class Clips:
         rng = np.random.default_rng(seed_of(self.seed, 'clips', step, rank))
         return torch.from_numpy(np.stack([self.clip(rng) for _ in range(self.n)])[:, None].astype(np.float32))
 
-def held_clips(files, n:int=32, samples:int=48_000): # -> (n, 1, S)
-    "The same pieces of held-out files each time, spread evenly over them."
+def held_clips(files, n:int=32, samples:int=48_000): # -> (n, 1, S), or None without files
+    "The same pieces of held-out files each time, at their own level."
     return Clips([(1., files)], n, samples, (0., 0.), seed=-1)(0) if files else None
 
-# %% ../nbs/06_codec_training.ipynb #731bcc83
+# %% ../nbs/06_codec_training.ipynb #e798162e
 def sdr_loss(x:Tensor, y:Tensor) -> Tensor: # (B, 1, S) → scalar, dB
-    "Distortion against signal, each clip with the same say, however soft."
-    power = lambda v: v.square().mean(-1)+1e-6
+    "Distortion over signal, each clip with the same say."
+    power = lambda v: v.square().mean((1, 2))+1e-6
     return 10*(power(x-y)/power(x)).log10().mean()
 
 def sound_losses(mels:Mels, x:Tensor, y:Tensor) -> dict: # name → scalar
     "What is asked of a reconstruction y (B, 1, S) of x."
-    some = tuple(WINDOWS)[torch.randint(2, ()).item()::2]                         # every second window, now these, now those
+    some = tuple(WINDOWS)[torch.randint(2, ()).item()::2]                         # every second window: now these, now those
     with torch.no_grad(): a = mels(x, some)
     b = mels(y, some)
     return {'sdr': sdr_loss(x, y),                                                # the same waveform
             'mel': sum((p-q).abs().mean() for p, q in zip(a, b))/len(a),          # the same spectrum where it is loud
             'log mel': log_distance(a, b).mean()}                                 # the same spectrum where it is soft
 
-# %% ../nbs/06_codec_training.ipynb #58e48607
+# %% ../nbs/06_codec_training.ipynb #3bf90419
 class Balancer(nn.Module):
     "EnCodec's loss balancer (Défossez et al. 2022, section 3.4): the weight of a loss is its share of the gradient at the output."
     def __init__(self, weights:dict, # name → λ
-                 beta:float=.999): # of the moving average of norms
+                 beta:float=.999): # of the running mean of norms
         super().__init__(); self.weights, self.beta = weights, beta
         self.register_buffer('total', torch.zeros(len(weights))); self.register_buffer('count', torch.zeros(len(weights)))
 
@@ -151,69 +153,76 @@ def gauss_kl(z:Tensor) -> Tensor: # (B, D, T) → scalar, nats a dimension
     mu, cov = f.mean(1), torch.cov(f, correction=0)+1e-3*torch.eye(len(f), device=f.device)
     return .5*(cov.trace()+mu@mu-len(f)-torch.logdet(cov))/len(f)
 
-# %% ../nbs/06_codec_training.ipynb #c3e05f08
+# %% ../nbs/06_codec_training.ipynb #f0a1c2f1
 NET = dict(ratios=(2, 4, 5, 8), n_filters=24) # arguments of `build_encodec` that differ from its own
 WEIGHTS = {'sdr': 1., 'mel': 1., 'log mel': 2.}
 ADVERSARIAL = {'adversarial': 1., 'features': 1.}
 
 class Trainee(nn.Module):
-    "An EnCodec with all that it needs for learning: mels, balancer, and perhaps a discriminator."
+    "An EnCodec with all that it needs for learning: mels, balancer, and perhaps a critic."
     def __init__(self, config:dict, # of `build_encodec`
                  noise:float=.2, # largest deviation of the noise on the latents
                  kl:float=.5, # weight of `gauss_kl`
-                 weights:dict=WEIGHTS, filters:int=0): # of the discriminator; 0 = none
+                 weights:dict=WEIGHTS, filters:int=0): # of the critic; 0 = none
         super().__init__()
         self.config, self.noise, self.kl = config, noise, kl
         self.model, self.mels = quicken(build_encodec(**config)), Mels(config.get('sample_rate', 24000))
         self.bandwidths = self.model.target_bandwidths if config.get('n_q') else ()        # of which each batch draws one or none
         self.balance = Balancer(weights | (ADVERSARIAL if filters else {}))
-        self.disc = MultiScaleSTFTDiscriminator(filters) if filters else None
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', FutureWarning)       # of torch, about the kind of weight norm that the package uses
+            self.disc = MultiScaleSTFTDiscriminator(filters) if filters else None
 
     def encode(self, x): return self.model.encoder(x) # (B, 1, S) → (B, D, T)
     def decode(self, z): return self.model.decoder(z)
+    def quantise(self, z, bandwidth): # kbit/s
+        q = self.model.quantizer
+        return q.decode(q.encode(z, self.model.frame_rate, bandwidth))
+
     def disturb(self, z): # (B, D, T)
-        "Latents as the decoder gets them: as a codebook says them, or with noise of a random strength for each clip."
+        "Latents as the decoder gets them: as codebooks say them, or with noise of a random strength for each clip."
         k = torch.randint(len(self.bandwidths)+1, ()).item()
-        if k: return self.model.quantizer(z, self.model.frame_rate, self.bandwidths[k-1]).quantized
+        if k: return z+(self.quantise(z, self.bandwidths[k-1])-z).detach()        # straight through: the gradient skips the codebooks
         return z+self.noise*torch.rand(len(z), 1, 1, device=z.device)*torch.randn_like(z)
 
-# %% ../nbs/06_codec_training.ipynb #f0a1c2f1
+# %% ../nbs/06_codec_training.ipynb #0be5b934
 def codec_loss(net:Trainee, x:Tensor) -> dict: # x (B, 1, S)
     "The loss of one batch: its value is the weighted sum, its gradient the balanced one."
     z = net.encode(x)
     y = net.decode(net.disturb(z))[..., :x.shape[-1]].float()
     out, critic, extra = y.detach().requires_grad_(), 0., {}                      # gradients stop here, and are balanced
     losses = sound_losses(net.mels, x, out)
-    if net.disc: critic, extra = judge(net, x, out, losses)
+    if net.disc: critic, extra = judge(net.disc, x, out, losses)
     (grad, norms), kl = net.balance(losses, out), gauss_kl(z)
     value = sum(net.balance.weights[k]*l.detach() for k, l in losses.items())
     through = (y*grad).sum()+net.kl*kl+critic                                     # the derivative of (y·grad) with respect to y is grad
     return {'loss': through+(value-through).detach(), **losses, 'kl': kl, **extra, **{f'grad/{k}': n for k, n in norms.items()}}
 
 # %% ../nbs/06_codec_training.ipynb #9b2fa335
-def judge(net, x, y, losses): # y: detached output that gradients are wanted at
-    "Adds the generator's losses; returns the discriminator's own (hinge; Défossez et al. 2022, eqs. 1 to 3)."
-    real, fake = net.disc(x), net.disc(y)
+def judge(disc, x, y, losses): # y: detached output; losses gets two more
+    "The critic's own loss and how often it is right (Défossez et al. 2022, eqs. 1 to 3)."
+    (real, real_maps), (fake, fake_maps) = disc(x), disc(y)
     mean = lambda terms: sum(terms)/len(terms)
-    losses['adversarial'] = mean([F.relu(1-l).mean() for l in fake[0]])
-    losses['features'] = mean([(a.detach()-b).abs().mean()/a.detach().abs().mean() for p, q in zip(real[1], fake[1]) for a, b in zip(p, q)])
-    critic = mean([F.relu(1-r).mean()+F.relu(1+f).mean() for r, f in zip(real[0], fake[0])])
-    right = mean([((r > 0).float().mean()+(f < 0).float().mean())/2 for r, f in zip(real[0], fake[0])])
-    return critic, {'critic': critic, 'critic is right': right}
+    losses['adversarial'] = mean([F.relu(1-f).mean() for f in fake])
+    losses['features'] = mean([(a.detach()-b).abs().mean()/a.detach().abs().mean() for p, q in zip(real_maps, fake_maps) for a, b in zip(p, q)])
+    critic = mean([F.relu(1-r).mean()+F.relu(1+f).mean() for r, f in zip(real, fake)])
+    return critic, {'critic': critic, 'critic is right': mean([((r > 0).float().mean()+(f < 0).float().mean())/2 for r, f in zip(real, fake)])}
 
-# %% ../nbs/06_codec_training.ipynb #85842f38
-def start_from(name, # run, model folder, Hub name, 'encodec_24khz', checkpoint of it, or .safetensors with encoder and decoder
+# %% ../nbs/06_codec_training.ipynb #fbf6dfad
+def start_from(name, # run, codec's folder or Hub name, 'encodec_24khz', a checkpoint of it, or .safetensors with encoder and decoder
                net:dict, # arguments of `build_encodec`, for a .safetensors file
               ) -> tuple: # (config, state)
     "Weights to begin with, as they were trained: weight norm not folded."
     path = Path(name)
-    if path.suffix == '.safetensors' and path.is_file(): return net, {k: v.float() for k, v in load_file(path).items()}
+    if path.suffix == '.safetensors' and path.is_file():
+        try: return net, {k: v.float() for k, v in load_file(path).items()}
+        except SafetensorError as e: raise LadmgError(f'{path} is damaged or no safetensors file ({e}): copy it again.') from e
     if name == 'encodec_24khz' or path.is_file(): return OFFICIAL['encodec_24khz'][0] | {'n_q': 0}, _read_official('encodec_24khz', path if path.is_file() else None)
     config, tensors, _ = load_folder(path/'model' if (path/'model').is_dir() else name, 'ladmg-codec')
     return {k: v for k, v in config.items() if k in inspect.signature(build_encodec).parameters} | {'n_q': 0}, tensors
 
-# %% ../nbs/06_codec_training.ipynb #d485c7f4
-def _plain(conv): # weights of a convolution under weight norm
+# %% ../nbs/06_codec_training.ipynb #db4e6db4
+def _plain(conv): # weights of a convolution, weight norm undone
     return conv.weight_v*conv.weight_g/conv.weight_v.norm(dim=(1, 2), keepdim=True)
 
 def _set(conv, weight, bias):
@@ -222,7 +231,7 @@ def _set(conv, weight, bias):
 @torch.no_grad()
 def begin(net:Trainee, state:dict, # with encoder.… and decoder.…
           x:Tensor): # (n, 1, S) to measure the latents on
-    "Load encoder and decoder, and make the latents white: what the encoder's last layer now takes from them, the decoder's first gives back."
+    "Load encoder and decoder, and make the latents white without a change of sound."
     parts = {p: {k[len(p)+1:]: v for k, v in state.items() if k.startswith(p+'.')} for p in ('encoder', 'decoder')}
     try: net.model.encoder.load_state_dict(parts['encoder']); net.model.decoder.load_state_dict(parts['decoder'])
     except RuntimeError as e: raise LadmgError('The weights to start from are of another network: give the arguments that theirs was built with.') from e
@@ -234,127 +243,141 @@ def begin(net:Trainee, state:dict, # with encoder.… and decoder.…
     w = _plain(first)
     _set(first, torch.einsum('oek,ed->odk', w, back), first.bias+torch.einsum('oek,e->o', w, mean))
 
-# %% ../nbs/06_codec_training.ipynb #fbf6dfad
+# %% ../nbs/06_codec_training.ipynb #1028eb12
 @torch.no_grad()
 def fit_codebooks(model, # EncodecModel with quantiser
                   e:Tensor, # (N, D) latents
                   iters:int=10, seed:int=0) -> list: # mean square of what is left after each stage
-    "k-means on what the stages before left over: one codebook after the other (Zeghidour et al. 2021, algorithm 1)."
+    "k-means on what the stages before left over, one codebook after the other."
     g, rest, left = torch.Generator().manual_seed(seed), e.clone(), []
     for layer in model.quantizer.vq.layers:
         book = layer._codebook
-        book.embed.copy_(rest[torch.randint(len(rest), (book.codebook_size,), generator=g)])
+        any_of = lambda: rest[torch.randint(len(rest), (book.codebook_size,), generator=g)]
+        book.embed.copy_(any_of())
         for _ in range(iters):
-            i = book.quantize(rest)
+            i = book.quantize(rest)                                               # the nearest centre
             size = torch.bincount(i, minlength=book.codebook_size).float()
-            new = torch.zeros_like(book.embed).index_add_(0, i, rest)/size.clamp(min=1)[:, None]
-            book.embed.copy_(torch.where((size > 0)[:, None], new, rest[torch.randint(len(rest), (len(new),), generator=g)]))
-        book.cluster_size.copy_(size.clamp(min=.1)); book.embed_avg.copy_(book.embed*book.cluster_size[:, None])
-        book.inited.fill_(1); book.threshold_ema_dead_code = 0
+            mean = torch.zeros_like(book.embed).index_add_(0, i, rest)/size.clamp(min=1)[:, None]
+            book.embed.copy_(torch.where((size > 0)[:, None], mean, any_of()))    # a centre that no one is near to starts again
+        book.inited.fill_(1); book.cluster_size.copy_(size); book.embed_avg.copy_(book.embed*size[:, None])
         rest = rest-book.embed[book.quantize(rest)]
         left.append(rest.square().mean().item())
     return left
 
-# %% ../nbs/06_codec_training.ipynb #1028eb12
+# %% ../nbs/06_codec_training.ipynb #bceeced6
 @torch.no_grad()
 def validate(net:Trainee, x:Tensor, # (n, 1, S)
              noise:float=.1, # standard deviation on whitened latents
-             bandwidth:float=0.) -> dict: # dB and nepers
-    "Median scores of held-out clips: plain, with noise, and quantised where there is a quantiser."
+            ) -> dict: # dB and nepers
+    "Median scores of held-out clips: plain, with noise, and quantised where there is a quantiser; and how many dimensions are in use."
     z = torch.cat([net.encode(c) for c in x.split(8)])
-    f = z.transpose(0, 1).flatten(1)
-    root = torch.linalg.cholesky(torch.cov(f)+1e-6*torch.eye(len(f)))             # white noise, coloured as the latents are
-    sound = lambda z: torch.cat([net.decode(c) for c in z.split(8)])[..., :x.shape[-1]]
+    cov = torch.cov(z.transpose(0, 1).flatten(1))
+    root = torch.linalg.cholesky(cov+1e-6*cov.diag().max()*torch.eye(len(cov)))   # white noise, coloured as the latents are
     white = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
-    versions = {'': z, ' noisy': z+noise*torch.einsum('cd,bdt->bct', root, white)}
-    if net.model.quantizer.vq.layers: versions |= {f' {b:g}k': net.model.quantizer(z, net.model.frame_rate, b).quantized for b in net.bandwidths}
-    q = (v := torch.linalg.eigvalsh(torch.cov(f)).clamp(min=1e-12))/v.sum()
-    ys = {k: sound(v) for k, v in versions.items()}
-    return {'sdr'+k: si_sdr(x, y).median().item() for k, y in ys.items()} | {'mel'+k: mel_distance(x, y).median().item() for k, y in ys.items()} | {
-            'dimensions': (-(q*q.log()).sum()).exp().item()}
-
-# %% ../nbs/06_codec_training.ipynb #25640289
-KEEP = (100, 1000, 10_000) # steps whose weights stay in the run's folder, for the ear
-SETTINGS = dict(lr=1e-3, betas=(.8, .95), weight_decay=1e-3, warmup=200, decay=.3)
-CARD = """# A codec of LADMG
-
-An EnCodec (Défossez et al. 2022, arXiv 2210.13438; classes of the `encodec` package), continuous latents of {dimension} dimensions, whitened with the statistics in this folder.
-
-- Built with {config}
-- Data: {minutes:.0f} minutes in {files} files
-- Steps: {step} of the phase {phase!r}; {hours:.1f} hours
-- Held-out scores: {scores}
-- Licence: Apache-2.0 for these weights if you hold the rights to the data
-"""
+    versions = {'': z, ' noisy': z+noise*torch.einsum('cd,bdt->bct', root, white)} | {f' {b:g}k': net.quantise(z, b) for b in net.bandwidths}
+    share = (v := torch.linalg.eigvalsh(cov).clamp(min=1e-12))/v.sum()
+    scores = {'dimensions': (-(share*share.log()).sum()).exp().item()}            # the exponential of the variances' entropy
+    for name, v in versions.items():
+        y = torch.cat([net.decode(c) for c in v.split(8)])[..., :x.shape[-1]]
+        scores |= {'sdr'+name: si_sdr(x, y).median().item(), 'mel'+name: mel_distance(x, y).median().item()}
+    return scores
 
 def whitened(net:Trainee, x:Tensor, # (n, 1, S)
              channels=None) -> tuple: # (Codec, state)
-    "A codec to play with: norm folded in, whitened on x."
+    "A codec to play with, whitened on x, and its weights as trained."
     state = {k: v.detach().cpu().clone() for k, v in net.model.state_dict().items()}
     model = build_encodec(**net.config); model.load_state_dict(state)
     return Codec(model, net.config).whiten(x.split(8), channels), state
 
-# %% ../nbs/06_codec_training.ipynb #bceeced6
-def phase_net(phase, config, state, x, # weights to begin with, None = fresh ones; clips to measure latents on
-              made, # is there a run of this phase, whose checkpoint will be read anyway?
+# %% ../nbs/06_codec_training.ipynb #fa5b79c8
+def phase_net(phase, config, state, # weights to begin with; None = fresh ones
+              some, # step → clips to measure latents on
+              made, # is there a run of this phase, whose checkpoint will be read?
               n_q, filters, **options) -> Trainee: # of `Trainee`
     "What is trained in a phase: all, all against a critic, or the decoder behind a quantiser."
     if phase != 'quantised': net = Trainee(config, filters=filters if phase == 'adversarial' else 0, **options)
     else:
-        net = Trainee(config | {'n_q': n_q or int(12/(.01*build_encodec(**config).frame_rate))}, **options)
+        net = Trainee(config | {'n_q': n_q or int(1200/build_encodec(**config).frame_rate)}, **options)
         net.model.encoder.requires_grad_(False)
     if made or state is None: return net
-    begin(net, state, x)
-    if phase == 'quantised': fit_codebooks(net.model, torch.cat([net.encode(c) for c in x.split(8)]).transpose(1, 2).flatten(0, 1))
+    begin(net, state, some(0))
+    with torch.no_grad():
+        if phase == 'quantised': fit_codebooks(net.model, torch.cat([net.encode(c).transpose(1, 2).flatten(0, 1) for k in range(4) for c in some(k).split(8)]))
     return net
 
-# %% ../nbs/06_codec_training.ipynb #fa5b79c8
+# %% ../nbs/06_codec_training.ipynb #6a18fd18
+KEEP = (100, 1000, 10_000) # steps whose weights stay in the run's folder, for the ear
+SETTINGS = dict(lr=1e-3, betas=(.8, .95), weight_decay=1e-3, warmup=200, decay=.3)
+
 def train_codec(run, # folder of the run; one that is there is gone on with
                 folder=None, # of tracks; None = the groovebox alone
-                *, steps:int=30_000, adversarial:int=0, quantised:int=3000, # steps of each phase
-                init=None, # weights to begin with, as `start_from` takes them
-                net:dict|None=None, # arguments of `build_encodec`; None = NET
+                *, steps:int=7000, adversarial:int=0, quantised:int=500, # steps of each phase
+                init=None, net:dict|None=None, # weights to begin with, as `start_from` takes them; arguments of `build_encodec`, None = NET
                 channels:int|None=None, # principal components that diffusion will see; None = all
-                loops:int=2000, shots=None, share:float=.2, # of the groovebox; share of the clips that come from tracks
-                clips:int=10, seconds:float=.5, # in a batch; of a clip
-                n_q:int|None=None, filters:int=16, # codebooks, None = 12 kbit/s; width of the discriminator
-                every:int=100, valid_every:int=1000, seed:int=0, workers:int|None=None,
+                loops:int=1600, shots=None, share:float=.2, # of the groovebox; share of the clips that come from tracks
+                clips:int=10, seconds:float=.5, n_q:int|None=None, filters:int=16, # in a batch; codebooks, None = 12 kbit/s; width of the critic
+                every:int=50, valid_every:int=1000, white_on:int=128, seed:int=0, workers:int|None=None, # steps between yields, between validations; clips of 2 s to whiten on
                 options:dict|None=None, **settings): # of `Trainee`; of `fit`
-    "Train a codec; yield (phase, state) every `every` steps, with held-out scores in its logs each time it has been validated and saved."
+    "Train a codec; yield (phase, state), with held-out scores in its logs each time it has been validated and saved."
     run, (config, state) = Path(run), start_from(init, net or NET) if init else (net or NET, None)
-    sr = config.get('sample_rate', 24000)
-    if config.get('audio_channels', 1) != 1 or config.get('normalize'): raise LadmgError('Only mono codecs are trained here: start from encodec_24khz or a codec of LADMG.')
+    sr, hop = config.get('sample_rate', 24000), int(np.prod(config.get('ratios', (8, 5, 4, 2))))
+    if config.get('audio_channels', 1) != 1: raise LadmgError('Only mono codecs are trained here: start from encodec_24khz or a codec of LADMG.')
     files = gather(run/'sound', folder, loops, shots, sample_rate=sr, workers=workers)
-    groups = [(1-share if files['tracks'] else 1, files['loops']), (share if files['loops'] else 1, files['tracks'])]
-    hop = int(np.prod(config.get('ratios', (8, 5, 4, 2))))
-    batches, held = Clips(groups, clips, round(seconds*sr/hop)*hop, seed=seed), {k: held_clips(files[f'held {k}'], samples=2*sr//hop*hop) for k in ('loops', 'tracks')}
-    some = Clips(groups, 128, 2*sr//hop*hop, (0., 0.), seed=-2)(0)
+    with atomic(run/'sound.json') as tmp: tmp.write_text(json.dumps({k: v if k == 'skipped' else [f.name for f in v] for k, v in files.items()}, indent=1))
+    groups, whole = [(1-share if files['tracks'] else 1, files['loops']), (share if files['loops'] else 1, files['tracks'])], 2*sr//hop*hop
+    batches, some = Clips(groups, clips, round(seconds*sr/hop)*hop, seed=seed), Clips(groups, white_on, whole, (0., 0.), seed=-2)
+    held = {k: x for k in ('loops', 'tracks') if (x := held_clips(files[f'held {k}'], samples=whole)) is not None}
     for phase, n in dict(spectral=steps, adversarial=adversarial, quantised=quantised).items():
         if not n: continue
         torch.manual_seed(seed_of(seed, 'weights'))
         trainee = phase_net(phase, config, state, some, (run/phase/'checkpoint.safetensors').exists(), n_q, filters, **(options or {}))
         for s in fit(trainee, codec_loss, batches, run/phase, steps=n, seed=seed, log_every=every, **(SETTINGS | settings)):
-            if s.main: after(s, phase, run, files, held, some, channels, valid_every, n)
+            if s.main and not math.isnan(s.loss): report(s, phase, run, held, some(0) if s.step % valid_every == 0 or s.step == n else None, channels)
             yield phase, s
         state = s.ema.model.state_dict()
 
-# %% ../nbs/06_codec_training.ipynb #6a18fd18
-def after(s, phase, run, files, held, some, channels, valid_every, n):
-    "Log, keep, validate and save a run's state."
-    done = s.step % valid_every == 0 or s.step == n
-    if done:
-        for k, x in held.items():
-            if x is not None: s.logs |= {f'{k} {name}': v for name, v in validate(s.ema, x).items()}
-        codec, state = whitened(s.ema, some, channels)
-        card = dict(dimension=codec.channels, config=codec.config, step=s.step, phase=phase, hours=s.seconds/3600, files=len(files['loops']+files['tracks']),
-                    minutes=sum(len(np.load(f, mmap_mode='r')) for f in files['loops']+files['tracks'])/codec.sample_rate/60,
-                    scores=', '.join(f'{k} {v:.2f}' for k, v in s.logs.items() if k.startswith(('loops', 'tracks'))))
-        codec.save(run/'model', state, CARD.format(**card))
+# %% ../nbs/06_codec_training.ipynb #aa331024
+CARD = """# A codec of LADMG
+
+An EnCodec (Défossez et al. 2022, arXiv 2210.13438; classes of the `encodec` package) with {channels} whitened latent dimensions at {rate:g} frames a second.
+
+- Built with {config}
+- Trained on {loops} loops of the groovebox and {tracks} tracks; {skipped} files could not be read
+- Steps: {step} of the phase {phase!r}, {hours:.1f} hours
+- Held-out scores: {scores}
+- Licence: Apache-2.0 for these weights if you hold the rights to the data
+"""
+
+def report(s, phase, run, held, x, channels): # x: clips to whiten on, if it is time to validate
+    "Keep, validate, save and log a state."
     if phase == 'spectral' and s.step in KEEP:
         with atomic(run/'keep'/f'{s.step}.safetensors') as tmp: save_file({k: v.half() for k, v in s.ema.model.state_dict().items()}, tmp)
+    if x is not None:
+        s.logs |= {f'{k} {name}': v for k, clips in held.items() for name, v in validate(s.ema, clips).items()}
+        (codec, state), sound = whitened(s.ema, x, channels), json.loads((run/'sound.json').read_text())
+        codec.save(run/'model', state, CARD.format(channels=codec.channels, rate=codec.frame_rate, config=codec.config, step=s.step, phase=phase, hours=s.seconds/3600,
+            **{k: len(sound[k]) for k in ('loops', 'tracks', 'skipped')}, scores=', '.join(f'{k} {v:.2f}' for k, v in s.logs.items() if k.split()[0] in held)))
     with open(run/'log.jsonl', 'a') as f: f.write(json.dumps(dict(phase=phase, step=s.step, seconds=round(s.seconds, 1), **s.logs))+'\n')
 
 def read_log(run) -> list: # one dict a yield, in order; what was done twice counts once
     "The log of a run."
-    rows = [json.loads(l) for l in (Path(run)/'log.jsonl').read_text().splitlines()]
+    rows = [json.loads(line) for line in (Path(run)/'log.jsonl').read_text().splitlines()]
     return [*{(r['phase'], r['step']): r for r in rows}.values()]
+
+# %% ../nbs/06_codec_training.ipynb #a41d64c4
+def opus(wave:Tensor, # (1, S)
+         sample_rate:int, # Hz: 8, 12, 16, 24 or 48 thousand
+         kbps:float) -> tuple: # (wave (1, S) aligned, kbit/s that it really took)
+    "What libopus, at its usual variable bit rate, leaves of a mono sound."
+    x, data = np.asarray(wave, np.float32).reshape(-1), io.BytesIO()
+    with av.open(data, 'w', format='ogg') as f:
+        stream = f.add_stream('libopus', rate=sample_rate, layout='mono', bit_rate=round(1000*kbps))
+        frame = av.AudioFrame.from_ndarray(np.append(x, np.zeros(sample_rate//10, np.float32))[None], format='flt', layout='mono')
+        frame.rate = sample_rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]: f.mux(packet)
+    taken = 8*len(data.getvalue())/1000/(len(x)/sample_rate+.1)
+    with av.open(io.BytesIO(data.getvalue())) as f: y, rate = np.concatenate([p.to_ndarray().reshape(-1) for p in f.decode(audio=0)]), f.streams.audio[0].rate
+    y, n = librosa.resample(y, orig_sr=rate, target_sr=sample_rate, res_type='soxr_vhq'), min(len(x), 10*sample_rate)
+    late = int(correlate(y[:n], x[:n], method='fft').argmax())-n+1
+    y = np.concatenate((np.zeros(max(-late, 0), np.float32), y[max(late, 0):], np.zeros(len(x), np.float32)))[:len(x)]
+    return torch.from_numpy(y.astype(np.float32))[None], taken

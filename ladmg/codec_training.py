@@ -222,26 +222,25 @@ def start_from(name, # run, codec's folder or Hub name, 'encodec_24khz', a check
     return {k: v for k, v in config.items() if k in inspect.signature(build_encodec).parameters} | {'n_q': 0}, tensors
 
 # %% ../nbs/06_codec_training.ipynb #db4e6db4
-def _plain(conv): # weights of a convolution, weight norm undone
-    return conv.weight_v*conv.weight_g/conv.weight_v.norm(dim=(1, 2), keepdim=True)
-
-def _set(conv, weight, bias):
-    conv.weight_v.copy_(weight); conv.weight_g.copy_(weight.norm(dim=(1, 2), keepdim=True)); conv.bias.copy_(bias)
-
 @torch.no_grad()
-def begin(net:Trainee, state:dict, # with encoder.… and decoder.…
+def begin(net:Trainee, config:dict, state:dict, # what the weights belong to, and they: encoder.…, decoder.…
           x:Tensor): # (n, 1, S) to measure the latents on
-    "Load encoder and decoder, and make the latents white without a change of sound."
-    parts = {p: {k[len(p)+1:]: v for k, v in state.items() if k.startswith(p+'.')} for p in ('encoder', 'decoder')}
-    try: net.model.encoder.load_state_dict(parts['encoder']); net.model.decoder.load_state_dict(parts['decoder'])
+    "Load encoder and decoder, their latents whitened without a change of sound; as many components stay as `net` has dimensions."
+    old = quicken(build_encodec(**config))
+    try: old.load_state_dict({k: v for k, v in state.items() if k.startswith(('encoder.', 'decoder.'))} | {k: v for k, v in old.state_dict().items() if k.startswith('quantizer.')})
     except RuntimeError as e: raise LadmgError('The weights to start from are of another network: give the arguments that theirs was built with.') from e
-    e = torch.cat([net.encode(c) for c in x.split(8)]).transpose(0, 1).flatten(1)
-    last, first, mean = net.model.encoder.model[-1].conv.conv, net.model.decoder.model[0].conv.conv, e.mean(1)
-    values, axes = torch.linalg.eigh(torch.cov(e.double())); std = values.clamp(min=1e-6*values.max()).sqrt()
-    there, back = ((axes/std) @ axes.T).float(), ((axes*std) @ axes.T).float()    # the whitening that turns the latents least
-    _set(last, torch.einsum('de,eik->dik', there, _plain(last)), there @ (last.bias-mean))
-    w = _plain(first)
-    _set(first, torch.einsum('oek,ed->odk', w, back), first.bias+torch.einsum('oek,e->o', w, mean))
+    e = torch.cat([old.encoder(c) for c in x.split(8)]).transpose(0, 1).flatten(1)
+    values, axes = torch.linalg.eigh(torch.cov(e.double())); keep = values.argsort(descending=True)[:net.model.quantizer.dimension]
+    std, axes = values[keep].clamp(min=1e-6*values.max()).sqrt(), axes[:, keep]
+    there, back, mean = (axes/std).T.float(), (axes*std).float(), e.mean(1)       # e → z, and z → e
+    last, first = f'encoder.model.{len(old.encoder.model)-1}.conv.conv.', 'decoder.model.0.conv.conv.'
+    new = {k: v for k, v in old.state_dict().items() if not k.startswith('quantizer.')}
+    def weight(part): return new[part+'weight_v']*new[part+'weight_g']/new[part+'weight_v'].norm(dim=(1, 2), keepdim=True) # weight norm undone
+    def put(part, w, bias): new.update({part+'weight_v': w, part+'weight_g': w.norm(dim=(1, 2), keepdim=True), part+'bias': bias})
+    w_last, w_first = weight(last), weight(first)
+    put(last, torch.einsum('ce,eik->cik', there, w_last), there @ (new[last+'bias']-mean))
+    put(first, torch.einsum('oek,ec->ock', w_first, back), new[first+'bias']+torch.einsum('oek,e->o', w_first, mean))
+    net.model.load_state_dict(new, strict=False)
 
 # %% ../nbs/06_codec_training.ipynb #1028eb12
 @torch.no_grad()
@@ -293,14 +292,15 @@ def whitened(net:Trainee, x:Tensor, # (n, 1, S)
 def phase_net(phase, config, state, # weights to begin with; None = fresh ones
               some, # step → clips to measure latents on
               made, # is there a run of this phase, whose checkpoint will be read?
-              n_q, filters, **options) -> Trainee: # of `Trainee`
+              channels, n_q, filters, **options) -> Trainee: # of `Trainee`
     "What is trained in a phase: all, all against a critic, or the decoder behind a quantiser."
-    if phase != 'quantised': net = Trainee(config, filters=filters if phase == 'adversarial' else 0, **options)
-    else:
-        net = Trainee(config | {'n_q': n_q or int(1200/build_encodec(**config).frame_rate)}, **options)
-        net.model.encoder.requires_grad_(False)
+    new, frame_rate = dict(config), build_encodec(**config).frame_rate
+    if channels and state is not None: new['dimension'] = min(channels, config.get('dimension', 32))
+    if phase == 'quantised': new['n_q'] = n_q or int(1200/frame_rate)
+    net = Trainee(new, filters=filters if phase == 'adversarial' else 0, **options)
+    if phase == 'quantised': net.model.encoder.requires_grad_(False)
     if made or state is None: return net
-    begin(net, state, some(0))
+    begin(net, config, state, some(0))
     with torch.no_grad():
         if phase == 'quantised': fit_codebooks(net.model, torch.cat([net.encode(c).transpose(1, 2).flatten(0, 1) for k in range(4) for c in some(k).split(8)]))
     return net
@@ -330,11 +330,11 @@ def train_codec(run, # folder of the run; one that is there is gone on with
     for phase, n in dict(spectral=steps, adversarial=adversarial, quantised=quantised).items():
         if not n: continue
         torch.manual_seed(seed_of(seed, 'weights'))
-        trainee = phase_net(phase, config, state, some, (run/phase/'checkpoint.safetensors').exists(), n_q, filters, **(options or {}))
+        trainee = phase_net(phase, config, state, some, (run/phase/'checkpoint.safetensors').exists(), channels, n_q, filters, **(options or {}))
         for s in fit(trainee, codec_loss, batches, run/phase, steps=n, seed=seed, log_every=every, **(SETTINGS | settings)):
             if s.main and not math.isnan(s.loss): report(s, phase, run, held, some(0) if s.step % valid_every == 0 or s.step == n else None, channels)
             yield phase, s
-        state = s.ema.model.state_dict()
+        config, state = trainee.config | {'n_q': 0}, s.ema.model.state_dict()
 
 # %% ../nbs/06_codec_training.ipynb #aa331024
 CARD = """# A codec of LADMG

@@ -2,7 +2,7 @@
 import numpy as np, pytest, soundfile as sf, torch
 from ladmg.audio import Loop, loop_samples
 from ladmg.core import LadmgError
-from ladmg.dataset import cut_loops, open_data, prepare
+from ladmg.dataset import DESCRIPTORS, choose_loops, cut_loops, describe, descriptors_of, find_key, open_data, prepare
 from ladmg.groovebox import render_loop
 
 def write(path, seconds, sr=24000, channels=1, value=0.):
@@ -28,6 +28,8 @@ def test_a_bad_track_stops_nothing_and_finished_files_are_not_done_again(tmp_pat
     after = {p.name: p.stat().st_mtime_ns for p in (tmp_path/'data'/'parts').glob('*.arrow')}
     assert about['loops'] == 3 and len(after) == 3 and before.items() <= after.items()
     data, _ = open_data(tmp_path/'data')
+    assert all(descriptors_of(r).shape == (len(DESCRIPTORS), r['n_frames']) and 0 <= descriptors_of(r).min() and descriptors_of(r).max() <= 1 for r in data)
+    assert set(data['key']) == {render_loop(s, 150, bars=1).key for s in range(3)}
     assert sorted(data['source']) == ['0.wav', '1.wav', '2.wav'] and set(data['split']) == {'train', 'valid'}
 
 def test_a_stereo_track_at_another_rate_becomes_loops_of_whole_bars():
@@ -43,3 +45,25 @@ def test_a_stereo_track_at_another_rate_becomes_loops_of_whole_bars():
 def test_silence_and_noise_are_no_tracks():
     with pytest.raises(LadmgError, match='silent'): list(cut_loops(Loop(torch.zeros(1, 480000), 24000)))
     with pytest.raises(LadmgError): list(cut_loops(Loop(torch.full((1, 24000), .1), 24000)))
+
+def test_chosen_loops_are_the_best_that_do_not_overlap():
+    score = lambda **at: np.array([at.get(f'b{i}', -np.inf) for i in range(20)])
+    starts = np.ones(20, bool)
+    assert choose_loops({1: score(b0=.9, b4=.9, b8=.9), 2: score(b0=.6, b4=.95)}, starts) == [(0, 1), (4, 2)]
+    assert choose_loops({1: score(b0=.9, b2=.95)}, starts) == [(2, 1)] and choose_loops({1: score(b0=.1)}, starts) == []
+    assert choose_loops({1: score(b0=.9, b1=.95)}, np.arange(20) % 4 == 0) == [(0, 1)]
+
+def test_descriptors_go_round():
+    loop = render_loop(5, 120)
+    d, n = describe(loop, 600), loop.waveform.shape[1]
+    e = describe(Loop(loop.waveform.roll(n//2, 1), 24000, 120, 4), 600)
+    assert np.abs(np.roll(d, 300, 1)[:2]-e[:2]).max() < .01 and np.abs(np.roll(d, 300, 1)-e).mean() < .03
+    assert (describe(Loop(torch.zeros(1, 48000), 24000, 120, 1), 100) == 0).all()
+
+def test_the_key_follows_the_pitch():
+    "Played faster by two semitones, the key is two semitones higher."
+    loop = next(l for l in map(render_loop, range(300, 320)) if find_key(l.waveform, 24000))
+    a, b = find_key(loop.waveform, 24000), find_key(loop.waveform, round(24000*2**(2/12)))
+    notes = 'C C# D D# E F F# G G# A A# B'.split()
+    assert not b or ((notes.index(b.split()[0])-notes.index(a.split()[0])) % 12, b.split()[1]) == (2, a.split()[1])
+    assert find_key(torch.randn(1, 240000, generator=torch.Generator().manual_seed(0)), 24000) == ''

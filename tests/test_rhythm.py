@@ -9,7 +9,7 @@ from ladmg.audio import Loop
 from ladmg.core import LadmgError
 from ladmg.groovebox import render_loop
 from ladmg.rhythm import (beat_scores, measure_phase, measure_tempo, octave_error, onset_envelope, phase_error, phasor_from_beats, phasors, ramp,
-                          swing, track_beats)
+                          render_track, swing, track_beats)
 
 SR = 24000
 noise = lambda seconds: np.random.default_rng(0).standard_normal(round(SR*seconds)).astype(np.float32)
@@ -37,7 +37,7 @@ def test_one_sentence(hear, wave, says):
 @pytest.mark.parametrize('seconds', [5, 12, 60])
 def test_noise_has_no_beat(seconds):
     for hear in (measure_tempo, track_beats):
-        with pytest.raises(LadmgError, match='No steady beat'): hear(noise(seconds), SR)
+        with pytest.raises(LadmgError, match='[Nn]o (steady )?beat'): hear(noise(seconds), SR)
 
 def test_a_single_hit_and_a_constant():
     click, dc = np.zeros(SR*8), np.ones(SR*8)
@@ -54,7 +54,7 @@ def test_sample_rate(hear, sr):
 def test_tempo_that_is_none(loop, bpm):
     with pytest.raises(LadmgError, match='BPM'): measure_phase(loop.waveform, SR, bpm)
     with pytest.raises(LadmgError, match='BPM'): measure_tempo(loop.waveform, SR, around=bpm)
-    with pytest.raises(LadmgError, match='BPM'): track_beats(loop.waveform, SR, around=bpm)
+    with pytest.raises(LadmgError, match='BPM'): track_beats(loop.waveform, SR, tempi=(bpm, 180))
     with pytest.raises(LadmgError, match='BPM'): phase_error(.1, bpm)
     with pytest.raises(LadmgError, match='BPM'): ramp(120, bpm, 16)
 
@@ -84,19 +84,41 @@ def test_length_is_no_hint(loop):
     x = loop.waveform[0]
     for n in (len(x)*15//16, len(x)*120//126, len(x)*7//9): assert abs(measure_tempo(x[:n], SR)-126) < .2
 
-def test_one_loop_over_and_over_never_gets_wrong_bars():
-    "Nothing changes, so nothing tells where the bar begins; whatever is said must be true."
-    for seed in range(6):
+def test_one_loop_over_and_over_seldom_gets_wrong_bars():
+    "Nothing comes or goes, so only the pattern tells where the bar begins: what is said is mostly true."
+    said = []
+    for seed in range(12):
         x = render_loop(seed, 128).waveform[0].repeat(8)
-        for skip in (0, 1, 2, 3):
+        for skip in (0, 3):
             b = track_beats(x[round(skip*SR*60/128):], SR)
             assert b.steady and abs(octave_error(b.bpm, 128)) < .02
-            assert b.downbeats is None or abs(phase_error(b.downbeats[0], 128/4, -skip*60/128)) < .05
+            if b.downbeats is not None: said.append(abs(phase_error(b.downbeats[0], 128/4, -skip*60/128)) < .05)
+    print(f'said in {len(said)} of 24, right in {sum(said)}')
+    assert sum(said) > .7*len(said)
 
 def test_beats_are_inside_and_in_order(loop):
     b = track_beats(loop.waveform[0].repeat(3), SR)
     assert (np.diff(b.beats) > 0).all() and b.beats[0] >= 0 and b.beats[-1] <= 3*loop.seconds and 0 < b.confidence <= 1
     assert phasor_from_beats(b.beats, np.arange(100)/75, b.downbeats).shape == (3, 100)
+
+def test_a_track_is_what_it_says():
+    a, b = render_track(3, 140, 20), render_track(3, 140, 20)
+    assert torch.equal(a.waveform, b.waveform) and not torch.equal(a.waveform, render_track(4, 140, 20).waveform[:, :a.waveform.shape[1]])
+    assert a.seconds >= 20 and len(a.beats) == 4*a.bars and np.allclose(np.diff(a.beats), 60/140, atol=1e-4) and (a.downbeats == a.beats[::4]).all()
+
+def test_a_track_that_slows_down():
+    "The tape stretched by 3 % from start to end: the beats follow, and an even grid wouldn't."
+    track = render_track(3, 128, 40)
+    t = np.arange(int(.97*track.waveform.shape[1]))/SR
+    tape = t*(1.02-.02*t/t[-1])
+    x, true = np.interp(tape*SR, np.arange(track.waveform.shape[1]), track.waveform[0].numpy()), np.interp(track.beats[track.beats < tape[-1]], tape, t)
+    b = track_beats(x, SR)
+    assert not b.steady and np.abs(b.beats[:, None]-true[1:-1]).min(0).max() < .02
+    assert abs(b.bpm-60/np.diff(true).mean()) < 1
+
+def test_the_range_of_tempi_decides_the_octave():
+    x = render_track(3, 100, 20).waveform
+    assert abs(track_beats(x, SR).bpm-100) < .1 and abs(track_beats(x, SR, tempi=(130, 220)).bpm-200) < .2
 
 # Phasors
 

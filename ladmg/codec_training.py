@@ -88,7 +88,8 @@ def gather(cache, # folder for the 16-bit samples
     if not good and not loops: raise LadmgError(f"Nothing to learn from: {folder or 'no folder'} holds no sound that can be read, and no loops were asked for.")
     held = held_out(good)
     return {'loops': [*play][:loops], 'held loops': [*play][loops:], 'tracks': [named[f] for f in good if f not in held],
-            'held tracks': [named[f] for f in good if f in held], 'skipped': {str(f.relative_to(folder)): failed[named[f]] for f in tracks if named[f] in failed}}
+            'held tracks': [named[f] for f in good if f in held],
+            'skipped': {str(f.relative_to(folder)): failed[named[f]].replace(str(f), f.name) for f in tracks if named[f] in failed}}
 
 # %% ../nbs/06_codec_training.ipynb #dd88f533
 class Clips:

@@ -218,7 +218,8 @@ def start_from(name, # run, codec's folder or Hub name, 'encodec_24khz', a check
     if path.suffix == '.safetensors' and path.is_file():
         try: return net, {k: v.float() for k, v in load_file(path).items()}
         except SafetensorError as e: raise LadmgError(f'{path} is damaged or no safetensors file ({e}): copy it again.') from e
-    if name == 'encodec_24khz' or path.is_file(): return OFFICIAL['encodec_24khz'][0] | {'n_q': 0}, _read_official('encodec_24khz', path if path.is_file() else None)
+    if name == 'encodec_24khz' or path.is_file():
+        return OFFICIAL['encodec_24khz'][0] | {'n_q': 0}, _read_official('encodec_24khz', path if path.is_file() else None)
     config, tensors, _ = load_folder(path/'model' if (path/'model').is_dir() else name, 'ladmg-codec')
     return {k: v for k, v in config.items() if k in inspect.signature(build_encodec).parameters} | {'n_q': 0}, tensors
 
@@ -227,15 +228,15 @@ def start_from(name, # run, codec's folder or Hub name, 'encodec_24khz', a check
 def begin(net:Trainee, config:dict, state:dict, # what the weights belong to, and they: encoder.…, decoder.…
           x:Tensor): # (n, 1, S) to measure the latents on
     "Load encoder and decoder, their latents whitened without a change of sound; as many components stay as `net` has dimensions."
-    old = quicken(build_encodec(**config))
-    try: old.load_state_dict({k: v for k, v in state.items() if k.startswith(('encoder.', 'decoder.'))} | {k: v for k, v in old.state_dict().items() if k.startswith('quantizer.')})
+    old, of_sound = quicken(build_encodec(**config | {'n_q': 0})), {k: v for k, v in state.items() if k.startswith(('encoder.', 'decoder.'))}
+    try: old.load_state_dict(of_sound)
     except RuntimeError as e: raise LadmgError('The weights to start from are of another network: give the arguments that theirs was built with.') from e
     e = torch.cat([old.encoder(c) for c in x.split(8)]).transpose(0, 1).flatten(1)
     values, axes = torch.linalg.eigh(torch.cov(e.double())); keep = values.argsort(descending=True)[:net.model.quantizer.dimension]
     std, axes = values[keep].clamp(min=1e-6*values.max()).sqrt(), axes[:, keep]
     there, back, mean = (axes/std).T.float(), (axes*std).float(), e.mean(1)       # e → z, and z → e
     last, first = f'encoder.model.{len(old.encoder.model)-1}.conv.conv.', 'decoder.model.0.conv.conv.'
-    new = {k: v for k, v in old.state_dict().items() if not k.startswith('quantizer.')}
+    new = old.state_dict()
     def weight(part): return new[part+'weight_v']*new[part+'weight_g']/new[part+'weight_v'].norm(dim=(1, 2), keepdim=True) # weight norm undone
     def put(part, w, bias): new.update({part+'weight_v': w, part+'weight_g': w.norm(dim=(1, 2), keepdim=True), part+'bias': bias})
     w_last, w_first = weight(last), weight(first)
@@ -317,7 +318,8 @@ def train_codec(run, # folder of the run; one that is there is gone on with
                 channels:int|None=None, # principal components that diffusion will see; None = all
                 loops:int=1600, shots=None, share:float=.2, # of the groovebox; share of the clips that come from tracks
                 clips:int=10, seconds:float=.5, n_q:int|None=None, filters:int=16, # in a batch; codebooks, None = 12 kbit/s; width of the critic
-                every:int=50, valid_every:int=1000, white_on:int=128, seed:int=0, workers:int|None=None, # steps between yields, between validations; clips of 2 s to whiten on
+                every:int=50, valid_every:int=1000, white_on:int=128, # steps between yields, between validations; clips of 2 s to whiten on
+                seed:int=0, workers:int|None=None, # processes that render and read; None = one a core
                 options:dict|None=None, **settings): # of `Trainee`; of `fit`
     "Train a codec; yield (phase, state), with held-out scores in its logs each time it has been validated and saved."
     run, (config, state) = Path(run), start_from(init, net or NET) if init else (net or NET, None)
@@ -356,8 +358,9 @@ def report(s, phase, run, held, x, channels): # x: clips to whiten on, if it is 
     if x is not None:
         s.logs |= {f'{k} {name}': v for k, clips in held.items() for name, v in validate(s.ema, clips).items()}
         (codec, state), sound = whitened(s.ema, x, channels), json.loads((run/'sound.json').read_text())
-        codec.save(run/'model', state, CARD.format(channels=codec.channels, rate=codec.frame_rate, config=codec.config, step=s.step, phase=phase, hours=s.seconds/3600,
-            **{k: len(sound[k]) for k in ('loops', 'tracks', 'skipped')}, scores=', '.join(f'{k} {v:.2f}' for k, v in s.logs.items() if k.split()[0] in held)))
+        said = {k: len(sound[k]) for k in ('loops', 'tracks', 'skipped')} | dict(channels=codec.channels, rate=codec.frame_rate, config=codec.config, step=s.step, phase=phase)
+        scores = ', '.join(f'{k} {v:.2f}' for k, v in s.logs.items() if k.split()[0] in held)
+        codec.save(run/'model', state, CARD.format(**said, hours=s.seconds/3600, scores=scores))
     with open(run/'log.jsonl', 'a') as f: f.write(json.dumps(dict(phase=phase, step=s.step, seconds=round(s.seconds, 1), **s.logs))+'\n')
 
 def read_log(run) -> list: # one dict a yield, in order; what was done twice counts once

@@ -31,14 +31,16 @@ def check_bpm(bpm, # Beats per minute: anything `float` understands
     return value
 
 # %% ../nbs/00_core.ipynb #0ccfa859
-ABSENT = {'rhythm': -1., 'clap': 0., 'descriptors': -1.}
+ABSENT = {'rhythm': -1., 'clap': 0., 'descriptors': -1., 'steps': -1., 'key': 0.}
 
 @dataclass
 class Cond:
     "What steers a batch of loops; None, or the value in `ABSENT`, where a condition is absent."
-    rhythm:Tensor|None = None # (B, P, T) phasors and step channels in [0, 1], −1 = unknown
+    rhythm:Tensor|None = None # (B, P, T) phasors in [0, 1], −1 = unknown
     clap:Tensor|None = None # (B, D) or (B, D, T) unit vectors, 0 = unknown
     descriptors:Tensor|None = None # (B, K, T) in [0, 1], −1 = unknown
+    steps:Tensor|None = None # (B, V, T) in [0, 1], 1 where a voice is struck, −1 = unknown
+    key:Tensor|None = None # (B, 24) one-hot, 0 = unknown
 
     def items(self): return [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None]
     def map(self, fn): return replace(self, **{k: fn(v) for k, v in self.items()})

@@ -12,14 +12,13 @@ __all__ = ['TURNS', 'SPLIT', 'BINARY', 'TERNARY', 'MIDDLE', 'NO_BEAT', 'GROUPS',
 from dataclasses import dataclass
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import torch
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import convolve1d, gaussian_filter1d, uniform_filter1d
 from scipy.signal import zoom_fft
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from .audio import Loop, is_silent
@@ -129,7 +128,7 @@ def onset_envelope(wave, # (S,) or (C, S), tensor or array
     return _flux(levels, f), rate
 
 # %% ../nbs/03_rhythm.ipynb #189ce5cb
-BINARY, TERNARY = np.array([.5, 1, 2, 4, 8]), np.array([1, 2, 4, 8, 16])/3 # lags in beats
+BINARY, TERNARY = np.array([.5, 1, 2, 4, 8, 16]), np.array([1, 2, 4, 8, 16])/3 # lags in beats
 
 def _balance(env, rate): # (3, T) -> (3, T)
     "Bands made more even, and without their slow changes."
@@ -174,8 +173,8 @@ MIDDLE = 125. # BPM: the middle of house and techno
 NO_BEAT = .1 # confidence below which no beat is heard
 
 def _tempo(signals, rate, around, least=NO_BEAT): # each (K, T), the first one an envelope (1, T) -> BPM, confidence
-    bpms, size, e = check_bpm(around)*2**np.arange(-.5, .5, .005), int(12*rate), signals[0][0]
-    starts = range(0, max(len(e)-size, 0)+1, size//2)       # a track in windows of 12 s, a loop as one
+    bpms, size, e = check_bpm(around)*2**np.arange(-.5, .5, .005), int(24*rate), signals[0][0]
+    starts = range(0, max(len(e)-size, 0)+1, size//2)       # a track in windows of 24 s, a loop as one
     scores = np.mean([[tempo_scores(_autocorrelation(s[:, i:i+size]), rate, bpms) for i in starts] for s in signals], 0)
     confidence = float(np.median(scores.max(1)))
     if confidence < least: raise LadmgError('No steady beat was found: give music with a pulse.')
@@ -261,9 +260,15 @@ def fold(x:np.ndarray, # (K, T) by frame
     return np.diff(total[:, k]+(at-k)*x[:, k])/np.diff(at)
 
 def _smoothest(score, width, trust): # (W, N) at most 1 -> (W,) choices, whose steps are about `width`
-    i = np.arange(score.shape[1])
-    step = np.exp(-.5*((i[:, None]-i)/width)**2)
-    return librosa.sequence.viterbi(np.exp(trust*(score.T-1)), step/step.sum(1, keepdims=True)).astype(int)
+    i, back = np.arange(score.shape[1]), []
+    step = log_softmax(-.5*((i[:, None]-i)/width)**2, 1)                    # of a path's probability, all in logs: the Viterbi algorithm
+    best = trust*score[0]
+    for s in trust*score[1:]:
+        ways = best[:, None]+step
+        back.append(ways.argmax(0)); best = ways.max(0)+s
+    path = [best.argmax()]
+    for b in reversed(back): path.append(b[path[-1]])
+    return np.array(path[::-1])
 
 # %% ../nbs/03_rhythm.ipynb #8792fdde
 def _by_tempo(e, rate, bpm, size=8., hop=1.): # (T,) -> (T,) beats
@@ -275,7 +280,7 @@ def _by_tempo(e, rate, bpm, size=8., hop=1.): # (T,) -> (T,) beats
     curve = np.interp(np.arange(len(e))/h, np.arange(len(path)), gaussian_filter1d(bpm*u[path], 1.5, mode='nearest'))
     return np.append(0, np.cumsum((curve[1:]+curve[:-1])/2)/60/rate)
 
-def _by_bars(env, position, per=32, span=8): # (3, T), (T,) -> (T,) beats
+def _by_bars(env, position, per, span=8): # (3, T), (T,) -> (T,) beats
     x, lags = fold(env, position, per), np.arange(-per//4, per//4+1)
     n = x.shape[1]//(4*per)*4                                               # beats
     if n < 16: return position
@@ -300,7 +305,7 @@ def music_position(env:np.ndarray, # (3, T), balanced
     "Where in the music each frame is."
     e = env.sum(0)
     grid, curve = np.arange(len(e))/rate*refine_tempo(e, rate, bpm)/60, _by_tempo(e, rate, bpm)
-    for _ in range(3): curve = _by_bars(env, curve)
+    for per in (16, 32, 32, 32, 32, 32): curve = _by_bars(env, curve, per)  # once coarsely
     def gathered(position): # energy of the mean bar
         x = fold(env, position, 32)
         n = max(x.shape[1]//128, 1)*128
@@ -342,11 +347,10 @@ TEMPI = (80., 180.) # BPM
 def _octaves(bpm, tempi): # house and techno are counted between 80 and 180; of two octaves in that range, the one wins in which the bars make sense
     return [m for m in (.5, 1, 2) if .985*tempi[0] <= bpm*m <= 1.015*tempi[1]] or [1]
 
-def _all_evidence(levels, env, position, bpm, tempi): # -> octaves (O,), evidence (O, 64, 151)
-    octaves = _octaves(bpm, tempi)
+def _all_evidence(levels, env, position, bpm, octaves): # -> (O, 64, 151)
     e = np.stack([np.c_[bar_evidence(levels, env, position*m), np.full(64, np.log2(bpm*m/120))] for m in octaves])
     e[..., 102:] *= len(octaves) > 1                                         # these tell octaves apart, and nothing else
-    return octaves, e
+    return e
 
 def _listen(x, sr, tempi): # (S,) -> levels (T, K), env (3, T), position (T,) at some octave, steady, frames a second, confidence
     levels, f, rate = band_levels(x, sr)
@@ -377,11 +381,14 @@ def track_beats(wave, # (S,) or (C, S), a track or a long piece of one
     x = _mono(wave, sample_rate, 4.)
     levels, env, position, steady, rate, confidence = _listen(x, sample_rate, (low, high))
     bpm = 60*rate*position[-1]/(len(position)-1)
-    octaves, e = _all_evidence(levels, env, position, bpm, (low, high))
-    p = _chances(e)
-    i, place = np.unravel_index(p.argmax(), p.shape)
-    chance = p[i].take(range(place-2, place+3), mode='wrap').sum()          # half a sixteenth off is still this bar
-    octave, position = octaves[i], position*octaves[i]
+    octaves = _octaves(bpm, (low, high))
+    p = _chances(_all_evidence(levels, env, position, bpm, octaves))
+    i = p.sum(1).argmax()                                                    # first the octave, then the beat, then the bar
+    near = convolve1d(p[i], np.ones(5), mode='wrap')                         # half a sixteenth off is still this place
+    bars = (near+p[i]).reshape(4, 16)
+    beat = bars.sum(0).argmax()
+    place = 16*bars[:, beat].argmax()+beat
+    octave, position, chance = octaves[i], position*octaves[i], near[place]
     first = (place/16+_to_attack(env, position, place)) % 4                 # beats
     beats = np.interp(np.arange(first % 1, position[-1], 1), position, np.arange(len(position))/rate)
     return Beats(bpm*octave, beats, beats[int(first)::4] if chance > SURE else None, steady, confidence)

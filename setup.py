@@ -21,7 +21,7 @@ setuptools.setup(
     package_data={lib: c.get('package_data', '').split()}, include_package_data=True, zip_safe=False,
     python_requires='>='+c['min_python'],
     install_requires=c.get('requirements', '').split(),
-    extras_require={x: c.get(f'{x}_requirements', '').split() for x in ('dev', 'laion')},
+    extras_require={x: c.get(f'{x}_requirements', '').split() for x in ('app', 'dev', 'laion')},
     entry_points={'console_scripts': c.get('console_scripts', '').split(),
                   'nbdev': [f'{lib}={lib}._modidx:d']},
 )

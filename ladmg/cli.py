@@ -33,13 +33,19 @@ def synth(out:Annotated[Path, Argument(help='Folder for the WAV files.')],
 @app.command()
 def prepare(folder:Annotated[Path, Argument(help='Folder of tracks, or of loops from `ladmg synth`.')],
             data:Annotated[Path, Argument(help='Folder for the data set.')],
-            bars:Annotated[int, Option(help='Bars of the loops that tracks are cut into.', min=1, max=16)]=4,
+            bars:Annotated[str, Option(help='Bars of the loops that tracks are cut into; several to choose from: 1,2,4,8.')]='4',
             codec:Annotated[Optional[str], Option(help='Codec: a folder, encodec_24khz, encodec_48khz, or a checkpoint.')]=None):
     "Cut tracks into loops at their beats and encode them."
     from ladmg.dataset import prepare
-    t = time.perf_counter(); about = prepare(folder, data, codec, bars); t = time.perf_counter()-t
+    t = time.perf_counter(); about = prepare(folder, data, codec, _bars(bars)); t = time.perf_counter()-t
     for source, why in about['skipped'].items(): print(f'skipped {source}: {why}')
     print(f"{about['loops']} loops ({about['minutes']:g} minutes) from {about['sources']} files in {data}, {60*about['minutes']/t:.0f} times real time")
+
+def _bars(text): # '4' -> 4; '1,2,4,8' -> (1, 2, 4, 8)
+    try: bars = tuple(map(int, text.split(',')))
+    except ValueError: bars = 0,
+    if min(bars) < 1 or max(bars) > 16: raise LadmgError(f'Bars are whole numbers from 1 to 16, got {text!r}: give 4, or 1,2,4,8 to choose from.')
+    return bars if len(bars) > 1 else bars[0]
 
 # %% ../nbs/60_cli.ipynb #ecb8f598
 @app.command()

@@ -83,10 +83,10 @@ class Codec(nn.Module):
     "Waveform ↔ whitened continuous latents, by the encoder and decoder of an EnCodec."
     def __init__(self, model:EncodecModel, # of the `encodec` package
                  config:dict|None=None, # arguments of `build_encodec` that made it
-                 lead:int|None=None): # frames of context on a circle and between chunks; None = 64, or the whole loop if the model isn't causal
+                 lead:int|None=None): # frames of context on a circle and between chunks; None = 64 with an LSTM, 16 without, the whole loop if the model isn't causal
         super().__init__()
         self.model, self.config, causal = fold(quicken(model)).eval(), dict(config or {}), model.encoder.model[0].causal
-        self.lead, self.tail = (64 if lead is None else lead, 0) if causal else (None, None)
+        self.lead, self.tail = ((64 if self.config.get('lstm', 2) else 16) if lead is None else lead, 0) if causal else (None, None)
         D = model.quantizer.dimension+bool(model.normalize)      # a model that normalises says the loudness in one channel more
         self.register_buffer('mean', torch.zeros(D)); self.register_buffer('axes', torch.eye(D)); self.register_buffer('std', torch.ones(D))
 

@@ -22,6 +22,7 @@ from scipy.signal import find_peaks
 from tqdm.auto import tqdm
 
 from .audio import Loop, audio_files, is_silent
+from .clap import Clap
 from .codec import Codec, loop_frames, to_latents
 from .core import LadmgError, atomic, seed_of
 from .groovebox import render_loop
@@ -36,7 +37,7 @@ FEATURES = datasets.Features({
     'beats': _many('float32'), 'downbeats': _many('float32'), # seconds
     'onsets': datasets.Value('string'), 'tags': datasets.Value('string'), # JSON: voice → seconds, name → bool
     'key': datasets.Value('string'), 'captions': _many('string'), # as in 'A minor'; sentences
-    'clap': _many('float16'), 'descriptors': datasets.Sequence(_many('float16')), # (D,), (K, T) in [0, 1]
+    'clap': datasets.Sequence(_many('float16')), 'descriptors': datasets.Sequence(_many('float16')), # (1+N, D) of the sound and of each caption; (K, T) in [0, 1]
     'source': datasets.Value('string'), 'split': datasets.Value('string')}) # the file, 'train' or 'valid'
 
 # %% ../nbs/08_dataset.ipynb #7690bf76
@@ -197,13 +198,19 @@ def cut_loops(track:Loop, # a piece of music
                    downbeats=grid[:0] if found.downbeats is None else grid[::4], recipe={'start': float(beats[i]), 'score': round(float(scores[b][i]), 3)})
 
 # %% ../nbs/08_dataset.ipynb #94979195
-_codec = None
+_codec = _clap = None
 
-def _start(name):
-    "In each worker process: one thread, one codec."
-    global _codec
+def _start(codec, clap):
+    "In each worker process: one thread, one codec, one CLAP where vectors are asked for."
+    global _codec, _clap
     torch.set_num_threads(1)
-    _codec = Codec.from_pretrained(name)
+    _codec, _clap = Codec.from_pretrained(codec), clap and Clap.from_pretrained(clap)
+
+def _row(loop, source, stride):
+    row = to_row(_codec, loop, source, stride)
+    if not _clap: return row
+    heard, read = _clap.embed_audio([loop.waveform], loop.sample_rate), [_clap.embed_text(loop.captions)] if loop.captions else []
+    return row | {'clap': torch.cat([heard, *read]).half().tolist()}
 
 def _loops(path, bars):
     loop = Loop.load(path)
@@ -212,7 +219,7 @@ def _loops(path, bars):
 def _part(path, source, part, bars, stride):
     "In a worker: one file → one part on disk; the reason where there is none."
     rows, why = [], 'too short for one loop'
-    try: rows = [to_row(_codec, loop, source, stride) for loop in _loops(path, bars)]
+    try: rows = [_row(loop, source, stride) for loop in _loops(path, bars)]
     except LadmgError as e: why = str(e).replace(str(path), path.name)
     except Exception as e: why = f'{type(e).__name__}: {e}'                      # whatever is wrong with one file, the others go on
     if not rows: return why
@@ -239,19 +246,21 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             stride:int=8, # of the U-Net
             valid:float=.1, # share of the tracks held out for validation
             workers:int|None=None, # processes; None = one a core
+            clap=None, # as `Clap.from_pretrained` takes it, to store what each loop sounds like
            ) -> dict: # what was made, and what was skipped: source → reason
     "Every file of a folder as loops, as latents; what is done already is not done again."
     files, out, name = _files(folder), Path(out), Codec.from_pretrained(codec).name
-    key = lambda f: hashlib.sha256(repr((str(f), f.stat().st_size, f.stat().st_mtime_ns, name, bars, stride, list(FEATURES), DESCRIPTORS)).encode()).hexdigest()[:16]
+    about = dict(codec=name, stride=stride) | ({'clap': Clap.from_pretrained(clap).name} if clap else {})
+    key = lambda f: hashlib.sha256(repr((str(f), f.stat().st_size, f.stat().st_mtime_ns, *about.values(), bars, list(FEATURES), DESCRIPTORS)).encode()).hexdigest()[:16]
     parts, skipped = {f: out/'parts'/f'{key(f)}.arrow' for f in files}, {}
     todo = [f for f in files if not parts[f].exists()]
-    with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn'), _start, (codec,)) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn'), _start, (codec, clap)) as pool:
         jobs = {pool.submit(_part, f, str(f.relative_to(folder)), parts[f], bars, stride): f for f in todo}
         try:
             for job in tqdm(as_completed(jobs), total=len(files), initial=len(files)-len(todo), desc='prepare', unit='file'):
                 if why := job.result(): skipped[str(jobs[job].relative_to(folder))] = why
         except BaseException: pool.shutdown(cancel_futures=True); raise          # what is finished stays, and is found again
-    return _assemble(out, [p for p in parts.values() if p.exists()], dict(codec=name, stride=stride, skipped=skipped), valid)
+    return _assemble(out, [p for p in parts.values() if p.exists()], about | {'skipped': skipped}, valid)
 
 # %% ../nbs/08_dataset.ipynb #b5a73ae0
 def _assemble(out, parts, about, valid):

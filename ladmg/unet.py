@@ -42,7 +42,7 @@ class AdaGN(nn.Module):
     def __init__(self, width:int, emb:int, clap:int=0):
         super().__init__()
         self.groups = math.gcd(8, width)
-        self.ab, self.z = zero(nn.Linear(emb, 2*width)), nn.Linear(clap, width, bias=False) if clap else None
+        self.ab, self.z = zero(nn.Linear(emb, 2*width)), zero(nn.Linear(clap, width, bias=False)) if clap else None
 
     def forward(self, x, # (B, C, T)
                 emb, # (B, E) embedding of alpha

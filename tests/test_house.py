@@ -124,13 +124,13 @@ def test_the_weights_are_light():
 def requirements(*names): return [Requirement(r) for n in names for r in settings()[n].split()]
 
 def test_requirements_have_lower_bounds_and_no_pins():
-    for r in requirements('requirements', 'laion_requirements'):
+    for r in requirements('requirements', 'laion_requirements', 'app_requirements'):
         operators = {s.operator for s in r.specifier}
         assert '>=' in operators and operators <= {'>=', '<'}, str(r)
     assert {r.name for r in requirements('requirements') if any(s.operator == '<' for s in r.specifier)} <= {'fastcore'}
 
 def test_every_import_is_a_requirement():
-    declared = {canonicalize_name(r.name) for r in requirements('requirements', 'laion_requirements')}
+    declared = {canonicalize_name(r.name) for r in requirements('requirements', 'laion_requirements', 'app_requirements')}
     installed = packages_distributions()
     for m in MODULES:
         for top in {i.split('.')[0] for i in imports(m.read_text(encoding='utf-8'))}-sys.stdlib_module_names-{'ladmg'}:

@@ -42,7 +42,7 @@ class AdaGN(nn.Module):
     def __init__(self, width:int, emb:int, clap:int=0):
         super().__init__()
         self.groups = math.gcd(8, width)
-        self.ab, self.z = zero(nn.Linear(emb, 2*width)), zero(nn.Linear(clap, width, bias=False)) if clap else None
+        self.ab, self.z = zero(nn.Linear(emb, 2*width)), nn.Linear(clap, width, bias=False) if clap else None
 
     def forward(self, x, # (B, C, T)
                 emb, # (B, E) embedding of alpha
@@ -148,7 +148,7 @@ def conditions(self:UNet, cond:Cond, B:int, T:int, device=None) -> tuple: # (CLA
     rhythm = self.rhythm(torch.cat(signals, 1), dtype) if signals else [None for _ in levels]
     key = self.key(_checked(cond.key, 'key', B, c['key'], 1)[..., 0].to(device, dtype)) if c['key'] and cond.key is not None else 0.
     if not c['clap'] or cond.clap is None: return [None for _ in levels], rhythm, key
-    clap = c['clap']**.5*_checked(cond.clap, 'clap', B, c['clap'], T).to(device, dtype)
+    clap = _checked(cond.clap, 'clap', B, c['clap'], T).to(device, dtype)
     return [(F.avg_pool1d(clap, 2**l) if clap.shape[-1] > 1 else clap).transpose(1, 2) for l in levels], rhythm, key
 
 # %% ../nbs/10_unet.ipynb #41f3016d

@@ -82,7 +82,8 @@ def test_explorer(at, page, tmp_path):
     page.locator('select').first.select_option('2')
     button(page, 'Generate').click()
     page.get_by_text(re.compile('^1 · 128 BPM · 2 bars')).wait_for()
-    assert 'BPM asked, 128.0 measured' in page.locator('[role=status]').inner_text()
+    heard = re.search(r'BPM asked, ([\d.]+) measured', page.locator('[role=status]').inner_text())
+    assert abs(float(heard[1])-128) <= 1
     first = seed.input_value()
 
     button(page, 'Play').click()

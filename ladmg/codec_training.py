@@ -145,9 +145,11 @@ class Balancer(nn.Module):
         return sum(g*s for g, s in zip(grads, scale)), dict(zip(self.weights, norms))
 
 # %% ../nbs/06_codec_training.ipynb #5041a395
-def gauss_kl(z:Tensor) -> Tensor: # (B, D, T) → scalar, nats a dimension
-    "How far a batch of latents is from white: KL of N(μ, Σ) from N(0, I), a dimension's share."
-    f = z.transpose(0, 1).flatten(1).float()
+def gauss_kl(z:Tensor, # (B, D, T)
+             rho:float=0., # correlation of neighbouring frames that costs nothing
+            ) -> Tensor: # scalar, nats a dimension
+    "How far what is new in each frame is from white: KL of N(μ, Σ) from N(0, I), a dimension's share."
+    f = ((z[..., 1:]-rho*z[..., :-1])/(1-rho**2)**.5).transpose(0, 1).flatten(1).float()
     mu, cov = f.mean(1), torch.cov(f, correction=0)+1e-3*torch.eye(len(f), device=f.device)
     return .5*(cov.trace()+mu@mu-len(f)-torch.logdet(cov))/len(f)
 
@@ -160,10 +162,10 @@ class Trainee(nn.Module):
     "An EnCodec with all that it needs for learning: mels, balancer, and perhaps a critic."
     def __init__(self, config:dict, # of `build_encodec`
                  noise:float=.2, # largest deviation of the noise on the latents
-                 kl:float=.5, # weight of `gauss_kl`
+                 kl:float=30., rho:float=.97, # weight of `gauss_kl`; its correlation
                  weights:dict=WEIGHTS, filters:int=0): # of the critic; 0 = none
         super().__init__()
-        self.config, self.noise, self.kl = config, noise, kl
+        self.config, self.noise, self.kl, self.rho = config, noise, kl, rho
         self.model, self.mels = quicken(build_encodec(**config)), Mels(config.get('sample_rate', 24000))
         self.bandwidths = self.model.target_bandwidths if config.get('n_q') else ()        # of which each batch draws one or none
         self.balance = Balancer(weights | (ADVERSARIAL if filters else {}))
@@ -191,7 +193,7 @@ def codec_loss(net:Trainee, x:Tensor) -> dict: # x (B, 1, S)
     out, critic, extra = y.detach().requires_grad_(), 0., {}                      # gradients stop here, and are balanced
     losses = sound_losses(net.mels, x, out)
     if net.disc: critic, extra = judge(net.disc, x, out, losses)
-    (grad, norms), kl = net.balance(losses, out), gauss_kl(z)
+    (grad, norms), kl = net.balance(losses, out), gauss_kl(z, net.rho)
     value = sum(net.balance.weights[k]*l.detach() for k, l in losses.items())
     through = (y*grad).sum()+net.kl*kl+critic                                     # the derivative of (y·grad) with respect to y is grad
     return {'loss': through+(value-through).detach(), **losses, 'kl': kl, **extra, **{f'grad/{k}': n for k, n in norms.items()}}

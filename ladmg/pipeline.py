@@ -76,17 +76,21 @@ def curves(descriptors:dict, # name → level in [0, 1], or levels evenly spaced
         out[DESCRIPTORS.index(k)] = torch.from_numpy(np.interp(np.arange(n)/n*len(v), np.arange(len(v)), v, period=len(v)))
     return out
 
-def grid_steps(grid:dict, # kick, clap, hat, bass → 'x...x...x...x...', sixteen characters a bar, repeated over the bars
+def grid_steps(grid:dict, # kick, clap, hat, bass → 'x...x...x...x...', sixteen characters a bar, repeated over the bars; swing → by how much of a sixteenth every second one is late
                bars:int, # of the loop
                n:int, # frames
               ) -> torch.Tensor: # (V, n); a voice that isn't named is unknown
     "A drum machine's grid as the network takes it."
-    onsets = dict.fromkeys(STEPS)
-    for voice, row in grid.items():
+    rows, onsets = dict(grid), dict.fromkeys(STEPS)
+    try: swing = float(rows.pop('swing', 0))
+    except (TypeError, ValueError): swing = -1
+    if not 0 <= swing < 1: raise LadmgError(f"Swing is a share of a sixteenth, from 0 to less than 1, got {grid['swing']!r}.")
+    for voice, row in rows.items():
         if voice not in STEPS: raise LadmgError(f'There is no voice {voice!r} in the grid: name {", ".join(STEPS)}.')
         if len(row) % 16 or not 0 < len(row) <= 16*bars: raise LadmgError(f'The row {voice!r} has {len(row)} steps: write 16 for a bar, and at most {bars} bars.')
         on = np.array([c not in '.-_ 0' if isinstance(c, str) else bool(c) for c in row])
-        onsets[voice] = np.flatnonzero(np.resize(on, 16*bars))
+        at = np.flatnonzero(np.resize(on, 16*bars))
+        onsets[voice] = at+swing*(at % 2)
     return torch.from_numpy(step_channels(onsets, 16*bars, n))
 
 # %% ../nbs/30_pipeline.ipynb #cc216be5

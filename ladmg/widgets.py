@@ -294,10 +294,10 @@ class LoopExplorer(W.VBox):
         guidance = {k.split()[1]: values.pop(k) for k in list(values) if k.startswith('guidance ')}
         return values | dict(seed=self.seed.value, guidance=guidance)
 
-    def restore(self, settings:dict): # of a take
+    def restore(self, settings:dict): # of a take; what it doesn't name stays
         "Turn every control to where it was; the seed is locked."
         flat = settings | {f'guidance {k}': v for k, v in settings['guidance'].items()}
-        for k, c in self.controls.items(): c.value = flat[k]
+        for k, c in self.controls.items(): c.value = flat.get(k, c.value)
         self.seed.value, self.lock.value = settings['seed'], True
 
     def roll(self):

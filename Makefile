@@ -21,7 +21,8 @@ test: .venv/dev ## every test, every notebook, the wheel
 
 install: .venv/dev ## the package, editable, with all that tests and site need, into .venv
 
-sync: install ## after a change of notebooks: modules, clean notebooks, README.md
+sync: install ## after a change of notebooks: modules, clean notebooks with their badges, README.md
+	$(BIN)/python tools/docs.py colab
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/docs.py readme

@@ -91,6 +91,12 @@ def test_a_notebook_is_small_and_its_cells_have_names(nb):
     ids = [c['id'] for c in json.loads(nb.read_text(encoding='utf-8'))['cells']]
     assert len(ids) == len(set(ids))
 
+@per_notebook([p for p in NBS if p.stem != 'index'])
+def test_a_notebook_opens_on_colab(nb):
+    (badge, install), s = [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'][2:4]], settings()
+    assert badge.endswith(f"(https://colab.research.google.com/github/{s['user']}/{s['repo']}/blob/{s['branch']}/{nb.relative_to(ROOT).as_posix()})"), 'say make sync'
+    assert install.endswith(f"'install -q git+{s['git_url']}')") and "if 'google.colab' in sys.modules" in install, 'say make sync'
+
 # What the package may hold, do and need
 
 def calls(tree, *names): return [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) in names]
@@ -115,7 +121,7 @@ def test_laion_clap_waits_until_it_is_asked_for(tmp_path):
 def test_the_address_stands_in_settings_only():
     if not (ROOT/'.git').exists(): pytest.skip('not a git checkout')
     address = settings()['git_url'].split('://')[1].rpartition('/')[0] # host and owner
-    made = {'settings.ini', 'README.md', 'ladmg/_modidx.py'} # the one place, and what is generated from it
+    made = {'settings.ini', 'README.md', 'ladmg/_modidx.py', *(p.relative_to(ROOT).as_posix() for p in NBS)} # the one place, and what is generated from it
     files = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split('\0')
     assert [f for f in files if f and f not in made and (ROOT/f).is_file() and address.encode() in (ROOT/f).read_bytes()] == []
 

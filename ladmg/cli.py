@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'Seed', 'Model', 'Out', 'synth', 'prepare', 'train_codec', 'train_clap', 'train', 'generate', 'open_app',
-           'morph', 'stretch', 'vary', 'sequence', 'mix', 'main']
+           'morph', 'stretch', 'vary', 'sequence', 'mix', 'evaluate', 'main']
 
 # %% ../nbs/60_cli.ipynb #6ef7e4f0
-import time
+import json, time
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -112,7 +112,7 @@ def generate(prompt:Annotated[Optional[str], Argument(help='What it should sound
              key:Annotated[str, Option(help="Its key, as in 'A minor'.")]='',
              grid:Annotated[Optional[list[str]], Option(help='What is struck when, as in kick=x...x...x...x... (kick, clap, hat, bass); may be repeated.')]=None,
              best_of:Annotated[int, Option(help='Candidates for each loop, of which the best is kept.', min=1)]=1,
-             guidance:Annotated[float, Option(help='How strictly to follow all of it; 1 is plain.')]=1.5,
+             guidance:Annotated[Optional[float], Option(help='How strictly to follow all of it; 1 is plain. By default each condition has a weight of its own.')]=None,
              solver:Annotated[str, Option(help='euler, midpoint, heun or ab2.')]='ab2',
              model:Annotated[Optional[str], Option(help='A run, a model folder, or a name on the Hugging Face Hub.')]=None,
              codec:Annotated[Optional[str], Option(help='The codec that the model was trained with.')]=None,
@@ -225,6 +225,21 @@ def mix(parts:Annotated[list[str], Argument(help='Prompts, or sound files.')], b
 def _numbers(text, kind): # '118,124' -> [118., 124.]
     try: return [kind(t) for t in text.split(',')]
     except ValueError: raise LadmgError(f'Numbers are written with commas between them, as in 118,124, got {text!r}.') from None
+
+# %% ../nbs/60_cli.ipynb #9addd72a
+@app.command()
+def evaluate(model:Model=None, codec:Annotated[Optional[str], Option(help='The codec that the model was trained with.')]=None,
+             n:Annotated[int, Option(help='Loops that are made, and as many that they are compared with.', min=2)]=200,
+             bars:Annotated[int, Option(help='Bars of each.', min=2, max=16)]=4, seed:Annotated[int, Option(help='Seed of the first.')]=70_000,
+             judged:Annotated[int, Option(help='Loops that the judge of prompts is trained on.', min=60)]=1000,
+             out:Annotated[Path, Option(help='JSON file.')]=Path('results.json')):
+    "Measure a model beside music it has not heard: a table, and the same in JSON."
+    from ladmg.core import atomic
+    from ladmg.pipeline import LoopPipeline
+    from ladmg.results import evaluate, table
+    report = evaluate(LoopPipeline.from_pretrained(model, codec), n, bars, seed, judged=judged)
+    print(table(report))
+    with atomic(out) as tmp: tmp.write_text(json.dumps(report, indent=1))
 
 # %% ../nbs/60_cli.ipynb #47e30381
 def main():

@@ -7,12 +7,11 @@ __all__ = ['sequence']
 
 # %% ../nbs/34_sequencer.ipynb #73f0c7ea
 from .dataset import STEPS
-from .pipeline import LoopPipeline
+from .pipeline import GUIDANCE, LoopPipeline
 
 # %% ../nbs/34_sequencer.ipynb #ee420bf8
 def sequence(pipe:LoopPipeline, grid:dict, # kick, clap, hat, bass → 'x...x...x...x...'; swing → share of a sixteenth
-             bpm:float=126, bars:int=4, seed:int=0, prompt:str|None=None, *, strict:float=9., # guidance weight of the steps
+             bpm:float=126, bars:int=4, seed:int=0, prompt:str|None=None, *, strict:float=GUIDANCE['steps'], # guidance weight of the steps
              **kw): # of the pipeline
     "A loop that plays a grid; voices that aren't named are silent."
-    guidance = {'rhythm': 1.5, 'clap': 1.5, 'steps': strict}
-    return pipe(prompt, bpm, bars, seed, steps_grid=dict.fromkeys(STEPS, '.'*16) | grid, guidance=guidance, **kw)[0]
+    return pipe(prompt, bpm, bars, seed, steps_grid=dict.fromkeys(STEPS, '.'*16) | grid, guidance=GUIDANCE | {'steps': strict}, **kw)[0]

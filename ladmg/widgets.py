@@ -275,7 +275,7 @@ class SoundPrompt(W.HBox):
 
 def _controls(pipe): # → name → widget
     "The settings that `pipe` takes; those of guidance are named after their conditions."
-    wide = dict(layout=W.Layout(width='auto', flex='1 1 280px', min_width='0'), style=dict(description_width='76px'))
+    wide = dict(layout=W.Layout(width='auto', flex='1 1 280px', min_width='0'), style=dict(description_width='96px'))
     text = lambda name, hint: W.Text(description=name, placeholder=hint, **wide)
     words = dict(prompt=text('prompt', 'dub techno, deep chords'), negative_prompt=text('but not', 'vocals, noise')) if takes_text(pipe) else {}
     told, weights = pipe.net.config.get, [('rhythm', 'beat', 1.5)]
@@ -283,7 +283,7 @@ def _controls(pipe): # → name → widget
     guidance = {f'guidance {k}': W.FloatSlider(w, min=0, max=12, step=.1, description=f'follow {v}', continuous_update=False, **wide) for k, v, w in weights}
     more = dict(audio=SoundPrompt()) if words and 'audio' in inspect.signature(pipe).parameters else {}
     if told('key'): more |= dict(key=W.Dropdown(options=['', *(f'{n} {mode}' for mode in PROFILES for n in NOTES)], description='key', **wide))
-    if told('steps'): more |= dict(steps_grid=StepGrid(list(STEPS)))
+    if told('steps'): more |= dict(steps_grid=StepGrid(list(STEPS), layout=W.Layout(flex='1 1 100%', width='100%')))
     return words | dict(bpm=W.FloatSlider(126, min=60, max=200, step=.5, description='BPM', readout_format='.1f', **wide),
                         bars=W.Dropdown(options=[1, 2, 4, 8, 16], value=4, description='bars', **wide),
                         steps=W.IntSlider(16, min=1, max=64, description='steps', **wide),
@@ -309,7 +309,7 @@ class LoopExplorer(W.VBox):
                  keep:int=20): # takes; beyond that the oldest without a star goes
         self.pipe, self.keep, self.takes, self._stop, self._thread = pipe, keep, [], threading.Event(), None
         self.controls = _controls(pipe)
-        self.seed = W.BoundedIntText(0, min=0, max=2**31-1, description='seed', layout=W.Layout(width='190px'), style=dict(description_width='76px'))
+        self.seed = W.BoundedIntText(0, min=0, max=2**31-1, description='seed', layout=W.Layout(width='210px'), style=dict(description_width='96px'))
         self.dice, self.lock = _button('dice', 'Another seed'), _button('lock', 'Keep this seed', W.ToggleButton)
         self.go = _button('Generate', 'Make a loop', button_style='primary')
         self.cancel = _button('Cancel', 'Stop after this step', disabled=True)

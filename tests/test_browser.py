@@ -1,6 +1,7 @@
-"The explorer, the grid and the pad as a person meets them: in a real browser (Debian: `apt-get install chromium`)."
-import json, os, re, shutil, socket, subprocess, sys, time
+"The explorer, the grid, the pad and the site as a person meets them: in a real browser (Debian: `apt-get install chromium`)."
+import functools, http.server, json, os, re, shutil, socket, subprocess, sys, threading, time
 from pathlib import Path
+from urllib.parse import unquote
 import pytest
 from ladmg.audio import Loop, loop_samples
 
@@ -160,3 +161,64 @@ def test_prompt_error_grid_and_pad(at, page, tmp_path):
     page.get_by_text('at 0.20 0.95').wait_for()
     look(page, 'bench')
     assert not page.wrong
+
+@pytest.fixture(scope='module')
+def site():
+    "The site in `_docs`, built if it is not there, without a network to go to."
+    if not (ROOT/'_docs'/'index.html').exists(): subprocess.run([sys.executable, 'tools/docs.py', 'site'], cwd=ROOT, check=True)
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=ROOT/'_docs')) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+def test_the_site_has_no_dead_link(site):
+    pages = {p: p.read_text(encoding='utf-8') for p in (ROOT/'_docs').rglob('*.html')}
+    ids = {p: set(re.findall(r'\bid="([^"]+)"', t)) for p, t in pages.items()}
+    dead = []
+    for p, text in pages.items():
+        for link in re.findall(r'<(?:a|img|script|link|audio|source)\b[^>]*?\b(?:href|src)="([^"]*)"', text):
+            if re.match(r'[a-z]+:|//', link) or not link: continue
+            path, _, name = link.partition('#')
+            to = (p.parent/unquote(path.partition('?')[0])).resolve() if path else p
+            if not to.is_file() or (name and to in ids and unquote(name) not in ids[to]): dead.append(f'{p.relative_to(ROOT)}: {link}')
+    assert len(pages) > 15 and not dead, dead
+    outside = {u for t in pages.values() for u in re.findall(r'<(?:img|script|link|audio|source|iframe)\b[^>]*?\b(?:href|src)="((?:https?:)?//[^"]*)"', t)}
+    assert not outside, outside
+
+def test_the_site(site, page):
+    page.on('console', lambda m: page.wrong.append(m.text) if m.type == 'error' else None)
+    page.on('request', lambda r: page.wrong.append(r.url) if not r.url.startswith((site, 'data:', 'blob:')) else None)
+    page.goto(f'{site}/index.html')
+    look_at_site(page, 'site_front')
+    audio = 'document.querySelector("audio")'
+    page.evaluate(f'{audio}.play()'); page.wait_for_function(f'{audio}.currentTime > .2')
+    page.get_by_role('searchbox').fill('groovebox')
+    page.locator('.smalldocs-search-results a').first.wait_for()
+    page.locator('.smalldocs-search-results a').first.click(); page.wait_for_url(re.compile('groovebox'))
+
+    for p in sorted((ROOT/'_docs').rglob('*.html')):                # every sound can be played
+        page.goto(f"{site}/{p.relative_to(ROOT/'_docs').as_posix()}")
+        broken = page.evaluate('''async () => (await Promise.all([...document.querySelectorAll('audio')].map(a => new Promise(done => {
+            if (a.readyState > 1) done(0); a.oncanplay = () => done(0); a.onerror = () => done(1); a.load(); })))).filter(b => b).length''')
+        assert not broken, f'{p.name}: {broken} sounds cannot be played'
+
+    page.goto(f'{site}/blending.html')
+    assert page.locator('math').count() > 3
+    look_at_site(page, 'site_blending')
+    page.goto(f'{site}/widgets.html')                              # widgets in the state that they were saved in
+    button(page, 'Play').first.click(); page.wait_for_function('level() > .01')
+    assert page.evaluate('heard[0].loop') and abs(page.evaluate('heard[0].seconds')-2*240/126) < 1e-3
+    step = button(page, 'kick, step 2'); was = step.get_attribute('aria-pressed'); step.click()
+    assert step.get_attribute('aria-pressed') != was
+    look_at_site(page, 'site_widgets')
+    assert not page.wrong
+
+def look_at_site(page, name):
+    for scheme, width in (('dark', 400), ('light', 1280)):
+        page.emulate_media(color_scheme=scheme); page.set_viewport_size({'width': width, 'height': 900}); page.wait_for_timeout(300)
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), name
+        back = page.evaluate('getComputedStyle(document.body).backgroundColor')
+        assert (max(map(int, re.findall(r'\d+', back)[:3])) < 100) == (scheme == 'dark'), back
+        if SHOTS: page.screenshot(path=f'{SHOTS}/{name}_{width}.png', full_page=True)

@@ -95,7 +95,7 @@ def test_a_notebook_is_small_and_its_cells_have_names(nb):
 def test_a_notebook_opens_on_colab(nb):
     (badge, install), s = [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'][2:4]], settings()
     assert badge.endswith(f"(https://colab.research.google.com/github/{s['user']}/{s['repo']}/blob/{s['branch']}/{nb.relative_to(ROOT).as_posix()})"), 'say make sync'
-    assert install.endswith(f"'install -q git+{s['git_url']}')") and "if 'google.colab' in sys.modules" in install, 'say make sync'
+    assert install.endswith(f"'install -q git+{s['git_url']}')") and "if 'google.colab' in str(get_ipython())" in install, 'say make sync'
 
 # What the package may hold, do and need
 

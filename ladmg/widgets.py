@@ -20,6 +20,7 @@ from matplotlib import colormaps
 from .audio import Loop, mel_db
 from .core import LadmgError
 from .dataset import NOTES, PROFILES, STEPS
+from .pipeline import GUIDANCE
 from .rhythm import beat_scores
 from .sampling import SOLVERS
 
@@ -258,7 +259,7 @@ class SoundPrompt(W.HBox):
     value = T.Instance(Loop, allow_none=True, default_value=None)
     def __init__(self):
         self.file, self.clear = W.FileUpload(accept='.wav,.flac,.ogg,.mp3', description='sound'), _button('×', 'Without a sound')
-        self.file.style.button_color, self.said = None, W.Label()
+        self.said = W.Label()
         self.file.observe(self._read, 'value'); self.clear.on_click(lambda _: setattr(self, 'value', None)); self.observe(self._show, 'value')
         super().__init__([self.file, self.clear, self.said], layout=W.Layout(flex='1 1 280px', min_width='0', align_items='center'))
         self._show()
@@ -278,9 +279,10 @@ def _controls(pipe): # → name → widget
     wide = dict(layout=W.Layout(width='auto', flex='1 1 280px', min_width='0'), style=dict(description_width='96px'))
     text = lambda name, hint: W.Text(description=name, placeholder=hint, **wide)
     words = dict(prompt=text('prompt', 'dub techno, deep chords'), negative_prompt=text('but not', 'vocals, noise')) if takes_text(pipe) else {}
-    told, weights = pipe.net.config.get, [('rhythm', 'beat', 1.5)]
-    weights += [('clap', 'prompt', 3.)]*bool(words)+[('steps', 'steps', 9.)]*bool(told('steps'))
-    guidance = {f'guidance {k}': W.FloatSlider(w, min=0, max=12, step=.1, description=f'follow {v}', continuous_update=False, **wide) for k, v, w in weights}
+    told, follow = pipe.net.config.get, {'rhythm': 'beat'}
+    follow |= {'clap': 'prompt'} if words else {}
+    follow |= {'steps': 'steps'} if told('steps') else {}
+    guidance = {f'guidance {k}': W.FloatSlider(GUIDANCE[k], min=0, max=12, step=.1, description=f'follow {v}', continuous_update=False, **wide) for k, v in follow.items()}
     more = dict(audio=SoundPrompt()) if words and 'audio' in inspect.signature(pipe).parameters else {}
     if told('key'): more |= dict(key=W.Dropdown(options=['', *(f'{n} {mode}' for mode in PROFILES for n in NOTES)], description='key', **wide))
     if told('steps'): more |= dict(steps_grid=StepGrid(list(STEPS), layout=W.Layout(flex='1 1 100%', width='100%')))

@@ -506,100 +506,322 @@ def tempo_words(bpm:float) -> dict: # word → bool
 
 # %% ../nbs/02_groovebox.ipynb #04bf1907
 SOUNDS = { # what it says → phrases; every fourth is held out
-    'kick': 'a kick, a kick drum, a thumping kick, a bass drum, kick drums, kicks, a thud down low, a booming bass drum',
-    'clap': 'a clap, claps, handclaps, clapping hands, a hand clap, snappy claps',
-    'snare': 'a snare, snares, a snare drum, snare drum hits, a crisp snare, snare hits',
-    'rim': 'a rimshot, rimshots, a rim shot, rim clicks, a side stick, a clicking rim',
-    'hat': 'hats, hi-hats, closed hats, ticking hats, closed hi-hats, 909 hats, a hi-hat, ticking hi-hats',
-    'open_hat': 'open hats, an open hi-hat, an open hat, sizzling open hats, open hi-hats, hissing open hats',
-    'ride': 'a ride, a ride cymbal, rides, a ringing cymbal, ride cymbals, a washy ride',
-    'shaker': 'a shaker, shakers, a rattling shaker, maracas, shaken percussion',
-    'tom': 'toms, a tom, tom-toms, tom drums, tom hits, tumbling toms',
-    'conga': 'congas, a conga, conga drums, hand drums, bongos, conga hits',
-    'bass': 'a bass line, bass, a bassline, bass notes, a synth bass, a bass part, a bass synth',
-    'stab': 'chord stabs, stabs, a stab, short chords, a chord stab, stabbing chords, synth stabs, chopped chords',
-    'pad': 'a pad, pads, a synth pad, long held chords, sustained chords, a floating pad, soft synth pads',
-    'drone': 'a drone, drones, a humming drone, a constant hum, one long held tone, a droning tone',
-    'bleep': 'bleeps, blips, a bleep, beeps, computer bleeps, bleepy notes, a blippy melody, little electronic pings',
-    'sweep': 'a noise sweep, sweeps, sweeping noise, riser-like noise, a whoosh, noise swooshes, a filtered noise sweep',
+    'kick':
+        'a kick, a kick drum, a thumping kick, a bass drum, kick drums, kicks, a thud down low, a booming bass drum, pounding kicks, a '
+        'punchy kick, boomy kicks, a 909 kick, kicks that pound, a kick thump, a hard-hitting bass drum, a heavy kick, a deep kick '
+        'drum, 808 kicks, kick hits, a dull kick thud, a big kick, a bass drum pulse, a low drum that thumps, the kick drum, bass-drum '
+        'hits, a round kick',
+    'clap':
+        'a clap, claps, handclaps, clapping hands, a hand clap, snappy claps, a clap on the backbeat, 909 claps, a clapping sound, '
+        'loud handclaps, dry-sounding claps, people clapping, 808 claps, a hand-clap, clap hits, reverberant claps, a fat clap, a '
+        'layered clap, crowd claps, the clap',
+    'snare':
+        'a snare, snares, a snare drum, snare drum hits, a crisp snare, snare hits, a tight snare, a snappy snare, cracking snares, a '
+        '909 snare, snare cracks, rattling snares, a snare sound, 808 snares, snare strokes, a fizzing snare, a noisy snare, snare '
+        'backbeats, the snare, a snare on two and four, snappy snares',
+    'rim':
+        'a rimshot, rimshots, a rim shot, rim clicks, a side stick, a clicking rim, rim knocks, a wooden click, clicky rimshots, '
+        'side-stick hits, a sharp rim click, cross-stick clicks, rim hits, a dry rim, rim taps, a rim knock, a stick on the rim of the '
+        'drum, clave-like clicks, a woody tick, the rimshot',
+    'hat':
+        'hats, hi-hats, closed hats, ticking hats, closed hi-hats, 909 hats, a hi-hat, ticking hi-hats, hi hats, tight hats, crisp '
+        'closed hats, sixteenth-note hats, short metallic ticks, a crisp hi-hat, hat ticks, 808 hats, fine hats, metallic hats, '
+        'silvery hats, the hi-hat, fast closed hats, a tight hi-hat, hats that tick',
+    'open_hat':
+        'open hats, an open hi-hat, an open hat, sizzling open hats, open hi-hats, hissing open hats, an open hihat, long hissing '
+        'hats, splashy open hats, opened hats, hats that ring out, an airy open hat, open hihats, long open hi-hats, a loose open hat, '
+        'open-hat hits, hats left open, hats with a long tail, 909 open hats, the open hat, an open high hat',
+    'ride':
+        'a ride, a ride cymbal, rides, a ringing cymbal, ride cymbals, a washy ride, a ride bell, a shimmering ride, a ringing ride, a '
+        'steady ride cymbal, a pinging cymbal, ride patterns, a cymbal that rings, a jazzy ride, ride hits, 909 rides, the ride '
+        'cymbal, metallic rides, a long cymbal, a ride on every beat, cymbals that sustain',
+    'shaker':
+        'a shaker, shakers, a rattling shaker, maracas, shaken percussion, shaking percussion, a soft shaker, rattles, a shaken egg, a '
+        'swishing shaker, a cabasa, the shaker, a grainy shaker, shaker patterns, sixteenth-note shakers, a rhythmic rattle, seeds in '
+        'a gourd, caxixi, dry shakers',
+    'tom':
+        'toms, a tom, tom-toms, tom drums, tom hits, tumbling toms, low toms, rolling toms, floor toms, a tuned tom, tribal toms, tom '
+        'patterns, tom fills, a low tom, deep tom drums, a floor tom, melodic toms, 909 toms, the toms, tom rolls',
+    'conga':
+        'congas, a conga, conga drums, hand drums, bongos, conga hits, bongo hits, slapped congas, latin drums, skin drums, hand '
+        'percussion, a bongo, conga slaps, hand-played drums, an afro-latin drum, the congas, high congas, tuned hand drums, conga '
+        'patterns, palms on a drum skin',
+    'bass':
+        'a bass line, bass, a bassline, bass notes, a synth bass, a bass part, a bass synth, low-end notes, a bass riff, a deep bass '
+        'line, a synth bassline, a warm bass line, bass tones, a low synth line, the bass line, a funky bass, a plucked bass, low '
+        'notes, a round bass, some bass, a bass melody, a bass groove, a short bass',
+    'stab':
+        'chord stabs, stabs, a stab, short chords, a chord stab, stabbing chords, synth stabs, chopped chords, chord hits, stabby '
+        'chords, a stabbing synth, clipped chords, short chord hits, a rave stab, a chord that stabs, a minor chord stab, staccato '
+        'chords, the stabs, plucked chords, house chords, brief chord hits, an organ stab, sampled chord stabs, short synth chords',
+    'pad':
+        'a pad, pads, a synth pad, long held chords, sustained chords, a floating pad, soft synth pads, ambient pads, a warm pad, lush '
+        'chords, airy pads, a synth wash, held chords, atmospheric chords, string pads, a dark pad, evolving pads, slow chords, '
+        'background chords, a sustained synth, chords that last, a cloud of chords, an analogue pad',
+    'drone':
+        'a drone, drones, a humming drone, a constant hum, one long held tone, a droning tone, a low drone, droning, a sustained hum, '
+        'a buzzing drone, an endless tone, a background drone, one note held throughout, a tonal drone, one low continuous note, a bed '
+        'of drone, a never-ending hum, machine hum, a sustained low tone, a static tone, a held note',
+    'bleep':
+        'bleeps, blips, a bleep, beeps, computer bleeps, bleepy notes, a blippy melody, little electronic pings, computer beeps, high '
+        'synth blips, bleepy synths, chirps, glitchy bleeps, beeping tones, pinging synths, a few bleeps, electronic blips, tiny synth '
+        'notes, sine beeps, arcade sounds, blippy sounds, a beeping synth, short high tones, sonar pings',
+    'sweep':
+        'a noise sweep, sweeps, sweeping noise, riser-like noise, a whoosh, noise swooshes, a filtered noise sweep, white-noise '
+        'sweeps, a riser, rising noise, wind-like sweeps, noise washes, swooshing noise, a sweep of noise, filter sweeps, noise that '
+        'rises, a rush of noise, airy noise, a long sweep, hissing sweeps, noise build-ups, a noise whoosh',
     'four_on_the_floor kick':
-        'a four-on-the-floor kick, a kick on every beat, a four-to-the-floor kick, a bass drum on all four beats, four kicks a bar',
-    'broken kick': 'a broken beat, a broken kick pattern, a syncopated kick, a stumbling bass drum, broken beats, an irregular kick',
-    'rolling_bass bass': 'a rolling bass line, rolling bass, a rolling bassline, a galloping bass line, bass that rolls along',
-    'sub_bass bass': 'sub bass, a sub bass, a deep sub, a sub-heavy bass line, sub-bass notes',
-    'acid_bass bass': 'an acid bass line, a 303 bass line, an acid line, a squelching 303, a squelchy bass line, acid bass, a 303',
-    'offbeat_hats': 'off-beat hats, offbeat hi-hats, hats on the off-beat, hats between the beats, off-beat hi-hats'}
+        'a four-on-the-floor kick, a kick on every beat, a four-to-the-floor kick, a bass drum on all four beats, four kicks a bar, a '
+        'four-on-the-floor beat, kicks on every quarter, a steady kick on each beat, a stomping four-four beat, a constant '
+        'quarter-note kick, a straight four kick, a kick on each quarter note, four-to-the-floor drums, a four-by-four kick, regular '
+        'kicks, the kick on one two three and four, a steady four-beat kick, a kick that never stops, straight quarter-note kicks',
+    'broken kick':
+        'a broken beat, a broken kick pattern, a syncopated kick, a stumbling bass drum, broken beats, an irregular kick, a breakbeat, '
+        'breakbeats, a kick that skips, off-kilter kicks, a broken rhythm, uneven kicks, a displaced kick, a kick off the grid of '
+        'beats, breaks, choppy kicks, a kick in unexpected places, a broken drum pattern, a two-step kick, electro-style kicks, '
+        'syncopated kick drums',
+    'rolling_bass bass':
+        'a rolling bass line, rolling bass, a rolling bassline, a galloping bass line, bass that rolls along, a bass that keeps '
+        'rolling, a running bass line, sixteenth-note bass, a driving rolling bass, bass rolls, a chugging bass line, a bass line that '
+        'never rests, a rolling sixteenth bass, bass notes that roll, a fast-moving bass, a tumbling bass line, the rolling bass, a '
+        'bass on every sixteenth, busy bass',
+    'sub_bass bass':
+        'sub bass, a sub bass, a deep sub, a sub-heavy bass line, sub-bass notes, sub, low sub frequencies, a heavy sub, subby bass, a '
+        'rumbling sub, deep low end, deep subs, a sine sub, low sub tones, a sub line, very deep bass, the sub, bass below everything, '
+        'a subsonic bass',
+    'acid_bass bass':
+        'an acid bass line, a 303 bass line, an acid line, a squelching 303, a squelchy bass line, acid bass, a 303, 303 acid bass, a '
+        'resonant 303, acid squelches, a TB-303 line, a liquid acid line, acidic bass, a bubbling 303, an acid synth, a screaming 303, '
+        'resonant acid bass, a twisting acid line, 303 lines, acid loops, a silver box bass line, filter-swept acid',
+    'offbeat_hats':
+        'off-beat hats, offbeat hi-hats, hats on the off-beat, hats between the beats, off-beat hi-hats, hats on every off-beat, '
+        'upbeat hats, hats on the and-beats, hats in between the kicks, off-beat hihats, hi-hats on the off-beats, hats on the upbeat, '
+        'open hats on the off-beat, hats that answer the kick, house hats on the and-beats, hats after each kick, offbeat hats, hats '
+        'on the eighths between'}
 QUALITIES = {
-    'swung': 'swing, a swing feel, a shuffle, a lilt, shuffled timing',
-    'straight': 'straight timing, a straight groove, unswung timing, an even pulse',
-    'dark': 'a dark mood, a gloomy feel, a murky sound, muffled highs, a dark sound',
-    'bright': 'plenty of treble, a bright sound, lots of high end, sparkling highs',
-    'dry': 'hardly any reverb, almost no room sound, a dry mix, barely any reverberation, very little ambience',
-    'spacious': 'lots of reverb, plenty of space, a big room sound, a huge hall sound, long reverb tails',
-    'sparse': 'few hits, lots of gaps, very few notes, hardly anything going on, hits far apart',
-    'dense': 'lots going on, many hits in every bar, a busy pattern, a crowd of sounds, a packed rhythm',
+    'swung':
+        'swing, a swing feel, a shuffle, a lilt, shuffled timing, a swung groove, swung hats, a shuffle feel, loose swing, a swinging '
+        'rhythm, a bouncy shuffle, delayed sixteenths, a swing groove, MPC swing, groove with swing, a shuffle beat, late off-beats, '
+        'lots of swing, a touch of shuffle',
+    'straight':
+        'straight timing, a straight groove, unswung timing, an even pulse, a rigid grid, quantised timing, straight sixteenths, a '
+        'mechanical pulse, robotic timing, a strict grid, no-nonsense straight sixteenths, a stiff rhythm, exact timing, a grid-locked '
+        'rhythm, even sixteenths, a metronomic pulse, perfectly even hits, timing on the grid',
+    'dark':
+        'a dark mood, a gloomy feel, a murky sound, muffled highs, a dark sound, a dark atmosphere, a sinister mood, a brooding sound, '
+        'low-passed highs, darkness, a heavy dark tone, dull highs, a closed filter, a shadowy mood, a night-time mood, hardly any '
+        'highs, a gloomy tone, a dark timbre, a black mood',
+    'bright':
+        'plenty of treble, a bright sound, lots of high end, sparkling highs, a shiny sound, bright highs, an open top end, '
+        'brilliance, bright tops, a clear treble, an open filter, a lot of treble, brightness, crisp highs, high frequencies, a '
+        'gleaming sound, bright cymbals and tops, a brilliant top end',
+    'dry':
+        'hardly any reverb, almost no room sound, a dry mix, barely any reverberation, very little ambience, a close dry sound, little '
+        'reverb, a dry sound, minimal reverb, a small-room sound, tight dry drums, no tails, a dead acoustic, a close sound, next to '
+        'no reverb, dryness, short tails, sounds without a room, an upfront dry mix',
+    'spacious':
+        'lots of reverb, plenty of space, a big room sound, a huge hall sound, long reverb tails, wide reverb, a cathedral sound, an '
+        'ambient space, deep reverb, a washed-out space, big reverbs, a vast space, long tails, much reverb, a wide space, a hall, a '
+        'roomy mix, an airy room, heavy reverb, a sound from a huge room, reverberation',
+    'sparse':
+        'few hits, lots of gaps, very few notes, hardly anything going on, hits far apart, an empty arrangement, plenty of silence, '
+        'only a few sounds, wide gaps between the hits, little happening, lots of empty space, lots of room between the hits, minimal '
+        'activity, sparse hits, a thin arrangement, only the essentials, few elements, gaps everywhere, long pauses',
+    'dense':
+        'lots going on, many hits in every bar, a busy pattern, a crowd of sounds, a packed rhythm, a full arrangement, constant '
+        'activity, a wall of percussion, layers of sounds, a crowded beat, nonstop hits, many layers, a thick arrangement, hits '
+        'everywhere, a full pattern, tightly packed hits, so many sounds, a lot of percussion, continuous motion',
     'polymeter':
-        'a polymeter, odd-length cycles, patterns of different lengths, cycles that drift against the bar, phrases longer than the bar',
-    'fill': 'a fill, a drum fill, a fill in one bar, a quick drum roll, a little fill',
-    'ducked': 'sidechain, sidechain compression, sidechain pumping, ducking under the kick, a pumping mix',
-    'distorted': 'distortion, overdrive, grit, saturation, a driven sound',
-    'dub_delay': 'dub delay, dub echoes, delay trails, tape-like echoes, a dub delay, echoing delays',
-    'slow': 'a slow tempo, a slow pulse, an unhurried pace, a leisurely pace',
-    'mid_tempo': 'a medium tempo, a mid-tempo pulse, a moderate pace, a middling tempo',
-    'fast': 'a fast tempo, a high tempo, a fast pulse, a rapid pace'}
+        'a polymeter, odd-length cycles, patterns of different lengths, cycles that drift against the bar, phrases longer than the '
+        'bar, overlapping cycles, polyrhythms, a five-against-four pattern, shifting cycles, uneven loop lengths, a polyrhythmic '
+        'pattern, different cycle lengths, an odd cycle, three against four, a pattern of seven steps, lines that go out of phase, '
+        'loops of unequal length, polymetric lines, a cycle that shifts against the beat',
+    'fill':
+        'a fill, a drum fill, a fill in one bar, a quick drum roll, a little fill, a drum break, a roll at the end, a short fill, a '
+        'turnaround, drum rolls, fills, a fill at the end, drum fills now and then, a snare roll before the one, a break before the '
+        'loop restarts, an extra burst of hits, a closing fill, a fill-in',
+    'ducked':
+        'sidechain, sidechain compression, sidechain pumping, ducking under the kick, a pumping mix, heavy sidechain, a breathing mix, '
+        'everything ducking to the kick, a pumping compressor, pumping, volume pumping, side-chained bass, volume ducking, sidechain '
+        'breathing, a pump on every kick, everything pumping with the kick, a ducked mix, a gasping mix',
+    'distorted':
+        'distortion, overdrive, grit, saturation, a driven sound, a distorted sound, dirt, crunch, clipped drums, heavy distortion, '
+        'fuzz, harsh distortion, broken-up drums, overdriven drums, heavy grit, a crushed sound, dirty drums, a lot of drive, noise '
+        'and distortion',
+    'dub_delay':
+        'dub delay, dub echoes, delay trails, tape-like echoes, a dub delay, echoing delays, long echoes, repeating echoes, a spacey '
+        'delay, echoes that fade, tape delay, dubby repeats, dubbed-out echoes, feedback delay, long delays, echo chains, a space '
+        'echo, delays on everything, a trail of echoes, dotted delays',
+    'slow':
+        'a slow tempo, a slow pulse, an unhurried pace, a leisurely pace, a slow groove, slow motion, a low BPM, a laid-back tempo, a '
+        'relaxed pace, a lazy tempo, a slow beat, slow speed, a calm tempo, a tempo on the slow side, a gentle pace, under 105 bpm, '
+        'slowness, a slow pace',
+    'mid_tempo':
+        'a medium tempo, a mid-tempo pulse, a moderate pace, a middling tempo, a middle tempo, an average tempo, a medium speed, a '
+        'walking tempo, a moderate tempo, house tempo, a comfortable tempo, a tempo in the middle, neither fast nor slow, a mid-range '
+        'tempo, a medium pace, a usual club tempo',
+    'fast':
+        'a fast tempo, a high tempo, a fast pulse, a rapid pace, a high BPM, high speed, a quick pace, a rushing tempo, breakneck '
+        'speed, a quick tempo, fast beats, a hurried pace, a tempo on the fast side, a furious pace, over 145 bpm, a fast pace, great '
+        'speed'}
 
 # %% ../nbs/02_groovebox.ipynb #9b11a137
 DRUMS = '-kick -clap -snare -rim -hat -open_hat -ride -shaker -tom -conga'
 ADJECTIVES = {
-    'dark': 'dark, gloomy, murky, moody, muffled, shadowy, sombre, dim', 'bright': 'bright, crisp, sparkling, glittering, shiny, trebly',
-    'dry': 'dry, close-up, reverb-free, bone-dry, tight and dry',
-    'spacious': 'spacious, roomy, reverberant, cavernous, reverb-soaked, wide-open',
-    'sparse': 'sparse, stripped-down, reduced, skeletal, pared-back, bare', 'dense': 'dense, busy, packed, crowded, bustling, hectic',
-    'swung': 'swung, swinging, shuffled, shuffling, lilting',
-    'straight': 'straight, unswung, on-the-grid, machine-straight, evenly timed',
-    'four_on_the_floor kick': 'four-on-the-floor, four-to-the-floor, stomping, 4x4',
-    'broken kick': 'broken-beat, breakbeat-like, stumbling, off-kilter',
-    'polymeter': 'polymetric, polyrhythmic, phase-shifting, metre-bending', 'ducked': 'pumping, sidechained, ducked, breathing',
-    'distorted': 'distorted, overdriven, gritty, saturated, crunchy, dirty', 'dub_delay': 'dubby, echoing, delay-soaked, echo-laden',
-    'slow': 'slow, slowed-down, unhurried, leisurely, downtempo', 'mid_tempo': 'mid-tempo, medium-paced, moderately paced, medium-tempo',
-    'fast': 'fast, uptempo, high-speed, rapid, quick, racing', '-distorted': 'clean, undistorted, not distorted, unsaturated',
-    '-kick': 'kickless, kick-free, kick-less, bass-drum-free', '-bass': 'bassless, bass-free, bass-less, bassline-free',
-    DRUMS: 'drumless, beatless, drum-free, percussion-free'}
+    'dark':
+        'dark, gloomy, murky, moody, muffled, shadowy, sombre, dim, sinister, brooding, ominous, bleak, shady, nocturnal, pitch-black, '
+        'dusky, grim, doomy, subterranean, black, midnight, cloudy, melancholic',
+    'bright':
+        'bright, crisp, sparkling, glittering, shiny, trebly, clear, brilliant, luminous, treble-heavy, sharp, glossy, radiant, '
+        'gleaming, treble-rich, vivid, airy-topped, brilliant-sounding, sunny, lucid',
+    'dry':
+        'dry, close-up, reverb-free, bone-dry, tight and dry, intimate, reverbless, dead-sounding, close-miked, boxy, un-reverbed, '
+        'tight-sounding, studio-dry, direct, up-close, dead-dry, roomless, near',
+    'spacious':
+        'spacious, roomy, reverberant, cavernous, reverb-soaked, wide-open, vast, ambient, hall-like, open-sounding, distant, '
+        'washed-out, echo-chamber-like, big-room, hall-drenched, wet, reverbed, huge-sounding, airy, deep-space',
+    'sparse':
+        'sparse, stripped-down, reduced, skeletal, pared-back, bare, empty, thinned-out, understated, uncluttered, economical, lean, '
+        'minimalistic, thin, economical-sounding, slim, half-empty, reduced-down, naked, unbusy',
+    'dense':
+        'dense, busy, packed, crowded, bustling, hectic, full, cluttered, thick, layered, jam-packed, rich, overloaded, crammed, '
+        'intricate, maximal, bursting, stuffed, eventful',
+    'swung':
+        'swung, swinging, shuffled, shuffling, lilting, bouncy, loose, swingy, skipping, groovy-swung, swing-heavy, shuffle-like, '
+        'loping, jazzy-timed, triplet-tinged',
+    'straight':
+        'straight, unswung, on-the-grid, machine-straight, evenly timed, quantised, rigid, mechanical, robotic, strict, square, stiff, '
+        'exact, metronomic, grid-locked, clockwork, even',
+    'four_on_the_floor kick':
+        'four-on-the-floor, four-to-the-floor, stomping, 4x4, 4-to-the-floor, four-four, marching, straight-kicked, four-by-four, '
+        'four-to-floor, straight-kicking, thumping four-beat, 4/4-kicking, stamping',
+    'broken kick':
+        'broken-beat, breakbeat-like, stumbling, off-kilter, breaky, broken, syncopated, fractured, lopsided, irregular, two-step, '
+        'break-driven, choppy, jagged, stop-start, off-centre',
+    'polymeter':
+        'polymetric, polyrhythmic, phase-shifting, metre-bending, odd-metered, cross-rhythmic, interlocking, polymetrical, odd-cycled, '
+        'phasing, uneven-cycled, cross-metred',
+    'ducked':
+        'pumping, sidechained, ducked, breathing, sidechain-heavy, heaving, pulsating, compressor-pumped, side-chained, gasping, '
+        'compressed-to-the-kick, kick-ducked, throbbing',
+    'distorted':
+        'distorted, overdriven, gritty, saturated, crunchy, dirty, fuzzy, crushed, rough, grimy, clipped, driven, harsh, noisy, '
+        'dirty-sounding, filthy, raw, blown-out, scorched, fuzzed-out',
+    'dub_delay':
+        'dubby, echoing, delay-soaked, echo-laden, echoey, delay-heavy, dubwise, echo-drenched, tape-delayed, echoed, dub-style, '
+        'delayed, delay-laden, dubbed, echo-filled',
+    'slow':
+        'slow, slowed-down, unhurried, leisurely, downtempo, sluggish, relaxed, laid-back, lazy, crawling, slow-motion, slow-paced, '
+        'plodding, easy-going, low-speed, slowish',
+    'mid_tempo':
+        'mid-tempo, medium-paced, moderately paced, medium-tempo, moderate, medium-speed, mid-paced, middling, mid-speed, moderately '
+        'fast, medium-fast, mid-range in tempo',
+    'fast':
+        'fast, uptempo, high-speed, rapid, quick, racing, speedy, rushing, breakneck, swift, high-tempo, quick-paced, hurried, '
+        'furious, accelerated, fast-paced, hasty',
+    '-distorted':
+        'clean, undistorted, not distorted, unsaturated, pristine, pure-sounding, smooth, distortion-free, clean-sounding, spotless, '
+        'tidy, unclipped, transparent',
+    '-kick': 'kickless, kick-free, kick-less, bass-drum-free, kicks-free, no-kick, kick-lacking, without-kick, un-kicked',
+    '-bass': 'bassless, bass-free, bass-less, bassline-free, no-bass, bass-lacking, bass-deprived, without-bass, bass-stripped',
+    DRUMS:
+        'drumless, beatless, drum-free, percussion-free, no-drums, beat-free, without-drums, without any drums, un-drummed, '
+        'beat-lacking, drum-lacking'}
 STYLE_WORDS = {
-    'dub_techno': 'dub techno, dubbed-out techno, deep dub techno, Berlin-style dub, dub-techno',
-    'acid': 'acid, acid techno, acid house, classic acid, acid rave',
-    'minimal_house': 'minimal house, minimal, minimal tech house, minimalist house',
-    'deep_house': 'deep house, deep club house, deep-house, late-night house, deep soulful house',
-    'hard_techno': 'hard techno, peak-time techno, hard-hitting techno, warehouse techno, industrial techno',
-    'electro': 'electro, electro funk, old-school electro, machine funk, Detroit electro',
-    'micro_house': 'micro house, microhouse, micro-house, clicky house, click house'}
+    'dub_techno':
+        'dub techno, dubbed-out techno, deep dub techno, Berlin-style dub, dub-techno, dubwise techno, dub-influenced techno, deep '
+        'echoing techno, chord-and-echo techno, Berlin dub, techno with dub chords, dub-tinged techno, hazy dub techno, deep dub-style '
+        'techno, echo-laden dub',
+    'acid':
+        'acid, acid techno, acid house, classic acid, acid rave, acid trax, acidic techno, 303 music, squelchy acid, acid-flavoured '
+        'techno, 303 techno, an acid workout, acid tracks, acid-house, raw acid, Chicago acid',
+    'minimal_house':
+        'minimal house, minimal, minimal tech house, minimalist house, minimal techno, stripped-back house, minimalistic house, '
+        'minimal groove, minimal house music, bare-bones house, reduced house, minimal-house, minimal music',
+    'deep_house':
+        'deep house, deep club house, deep-house, late-night house, deep soulful house, soulful house, warm house, mellow house, jazzy '
+        'house, lush house, warm deep house, smooth house, deep jazzy house, deep house music, mellow deep house, chord-led house',
+    'hard_techno':
+        'hard techno, peak-time techno, hard-hitting techno, warehouse techno, industrial techno, pounding techno, driving techno, '
+        'rave techno, banging techno, brutal techno, hardcore techno, heavy techno, tough techno, loud hard techno, relentless techno, '
+        'aggressive techno, dark hard techno',
+    'electro':
+        'electro, electro funk, old-school electro, machine funk, Detroit electro, robot funk, electro breaks, 808 electro, '
+        'electro-funk, electro music, electro tracks, breaky electro, robotic electro, classic electro, electro with broken beats',
+    'micro_house':
+        'micro house, microhouse, micro-house, clicky house, click house, glitchy house, clicks and cuts, tiny-sample house, '
+        'clicks-and-cuts house, micro-sampled house, tiny clicky house, fine-grained house, minute house sounds, micro-sound house, '
+        'glitch house'}
 MISSING = {
-    '-kick': 'kick, kick drum, kicks, bass drum', '-clap': 'claps, clap, handclaps, clapping hands',
-    '-snare': 'snare, snares, snare drum, snare drum hits',
-    '-clap -snare': 'claps or snares, snares or claps, snare or clap, clap or snare drum',
-    '-rim': 'rimshots, rim shots, rims, rim clicks', '-hat -open_hat': 'hats, hi-hats, hi-hat, hihats',
-    '-hat': 'closed hats, closed hi-hats, closed hat, ticking hats', '-open_hat': 'open hats, open hat, open hi-hats, sizzling open hats',
-    '-hat -open_hat -ride': 'cymbals, hats or rides, cymbal sounds, hats or cymbals',
-    '-ride': 'ride, ride cymbal, rides, ringing cymbal', '-shaker': 'shakers, shaker, shaken percussion, maracas',
-    '-tom': 'toms, tom-toms, tom hits, tom drums', '-conga': 'congas, bongos, conga drums, hand drums',
-    '-tom -conga -rim -shaker': 'extra percussion, added percussion, percussion extras, auxiliary percussion',
-    DRUMS: 'drums, percussion, drum sounds, drum machine', '-bass': 'bass, bass line, bassline, bass notes',
-    '-kick -bass': 'bass or kick, kick or bass, bass line or kick drum, bass drum or bass notes',
-    '-stab': 'stabs, chord stabs, synth stabs, short chords',
-    '-pad': 'pads, synth pads, pad, long held chords', '-stab -pad': 'chords, stabs or pads, pads or stabs, chordal parts',
-    '-drone': 'drone, drones, droning tone, constant hum', '-bleep': 'bleeps, blips, bleepy notes, beeps',
-    '-sweep': 'sweeps, noise sweeps, whooshes, riser-like noise',
-    '-pad -drone': 'pads or drones, drones or pads, synth pads or drones, held chords or tones',
-    '-swung straight': 'swing, shuffle, swung timing, lilt', '-polymeter': 'polymeter, polymeters, polyrhythm, odd cycles',
-    '-fill': 'fills, drum fills, fill, quick drum rolls', '-ducked': 'sidechain, sidechain pumping, ducking, ducking under the kick',
-    '-distorted': 'distortion, overdrive, grit, saturation', '-acid_bass': '303, acid line, acid bass, squelching 303',
-    '-dub_delay': 'dub delay, dub echoes, delay trails, tape-like echoes',
-    '-sub_bass': 'sub bass, sub-bass, sub-bass notes, sub-heavy bass line'}
+    '-kick': 'kick, kick drum, kicks, bass drum, kick sound, pounding kick, bass drums, deep kick, kick pulse',
+    '-clap': 'claps, clap, handclaps, clapping hands, clap sounds, hand claps, clapping, handclap, claps whatsoever, clap sound, clap hits',
+    '-snare': 'snare, snares, snare drum, snare drum hits, snare sounds, snare hits, snare cracks, snare drums, snares whatsoever',
+    '-clap -snare':
+        'claps or snares, snares or claps, snare or clap, clap or snare drum, snare or handclaps, handclap or snare, snare or claps at '
+        'all, backbeat',
+    '-rim': 'rimshots, rim shots, rims, rim clicks, rim, rimshot, rim knocks, rim sound, rim hits, rim taps',
+    '-hat -open_hat':
+        'hats, hi-hats, hi-hat, hihats, hi hats, hihat, hi-hats of any kind, hat sounds, hats whatsoever, hats of any kind, open or '
+        'closed hats',
+    '-hat':
+        'closed hats, closed hi-hats, closed hat, ticking hats, closed hi-hat, closed hihats, tight hats, closed hi-hats at all, tight '
+        'closed hats, closed hat hits, closed high hats',
+    '-open_hat':
+        'open hats, open hat, open hi-hats, sizzling open hats, open hihat, open hi-hat, hissing open hats, open hats at all, open '
+        'high hats, hats left open',
+    '-hat -open_hat -ride':
+        'cymbals, hats or rides, cymbal sounds, hats or cymbals, cymbal, metallic cymbals, cymbal hits, cymbals at all, cymbals of any '
+        'kind, cymbals or hats',
+    '-ride': 'ride, ride cymbal, rides, ringing cymbal, ride cymbals, ride bell, rides or ride bells, ride sound, ride cymbals at all',
+    '-shaker': 'shakers, shaker, shaken percussion, maracas, shaker sounds, shaking, shaken sounds, shakers at all, shaker patterns',
+    '-tom': 'toms, tom-toms, tom hits, tom drums, tom, tom drum, low toms, toms at all, tom fills, tom sound',
+    '-conga': 'congas, bongos, conga drums, hand drums, conga, hand percussion, conga sounds, congas at all, conga slaps',
+    '-tom -conga -rim -shaker':
+        'extra percussion, added percussion, percussion extras, auxiliary percussion, additional percussion, percussion on top, '
+        'percussion besides the basics, further percussion, percussive extras, other percussion',
+    DRUMS:
+        'drums, percussion, drum sounds, drum machine, drum, drum hits, drumming, beat at all, drums at all, percussion of any kind, '
+        'beats or drums',
+    '-bass':
+        'bass, bass line, bassline, bass notes, bass notes at all, synth bass, bass part, bass at all, bass sounds, bass line '
+        'whatsoever',
+    '-kick -bass':
+        'bass or kick, kick or bass, bass line or kick drum, bass drum or bass notes, low end, bass or kick drum, low frequencies',
+    '-stab': 'stabs, chord stabs, synth stabs, short chords, stab, chord stab, stabbing chords, stabs at all, staccato chords',
+    '-pad': 'pads, synth pads, pad, long held chords, pad sounds, synth pad, sustained chords, pads at all, pad chords, pads whatsoever',
+    '-stab -pad':
+        'chords, stabs or pads, pads or stabs, chordal parts, chords at all, chord, harmony, chords of any kind, harmony parts, chord '
+        'sounds',
+    '-drone': 'drone, drones, droning tone, constant hum, drone sound, humming, hum, drone tones, drones at all, low hum, sustained drone',
+    '-bleep': 'bleeps, blips, bleepy notes, beeps, bleep, beeping, blip, bleeps at all, electronic blips, synth beeps',
+    '-sweep':
+        'sweeps, noise sweeps, whooshes, riser-like noise, sweep, risers, noise effects, swooshes, noise sweep, sweeps at all, rising '
+        'noise',
+    '-pad -drone':
+        'pads or drones, drones or pads, synth pads or drones, held chords or tones, sustained sounds, pad or drone, long tones, held '
+        'sounds',
+    '-swung straight': 'swing, shuffle, swung timing, lilt, swing feel, swing at all, shuffle at all, swung hits, groove delay',
+    '-polymeter':
+        'polymeter, polymeters, polyrhythm, odd cycles, polymetric patterns, polyrhythms, odd-length cycles, odd metres, polymeter at '
+        'all, uneven cycles, shifting cycles',
+    '-fill': 'fills, drum fills, fill, quick drum rolls, drum fill, breaks or fills, rolls, fills at all, breaks, drum roll',
+    '-ducked':
+        'sidechain, sidechain pumping, ducking, ducking under the kick, pumping, sidechain compression, pump, ducking at all, volume '
+        'pumping',
+    '-distorted':
+        'distortion, overdrive, grit, saturation, distortion at all, fuzz, overdriven sounds, crunch, dirt, grit at all, harshness',
+    '-acid_bass': '303, acid line, acid bass, squelching 303, acid, acid lines, acid squelches, acid at all, 303 lines, acid synth',
+    '-dub_delay':
+        'dub delay, dub echoes, delay trails, tape-like echoes, delay, echoes, echo, delays, echoes at all, dubby echoes, delay '
+        'effects',
+    '-sub_bass': 'sub bass, sub-bass, sub-bass notes, sub-heavy bass line, sub, subs, deep sub, subs at all, sub frequencies'}
 
 # %% ../nbs/02_groovebox.ipynb #6909dc66
-NO = ['no {}', 'without {}', 'without any {}', 'lacking {}', 'with no {}', 'minus {}', 'zero {}', 'free of {}']
+NO = ['no {}', 'without {}', 'without any {}', 'lacking {}', 'with no {}', 'minus {}', 'zero {}', 'free of {}', 'there is no {}',
+      'excluding {}', "that doesn't use {}", 'leave out {}', 'nothing like {}', 'except for {}', 'avoid {}', 'not a hint of {}',
+      'never {}', 'nowhere {}', 'instead of {}', 'skip the {}', 'drop the {}', 'keep {} out', 'no trace of {}', 'cut {}']
 NOR = ['no {} and no {}', 'no {}, no {}', 'without {} and without {}', 'with neither {} nor {}']
-LOOPS = ['loop', 'groove', 'track', 'piece', 'pattern', 'tune', 'sequence', 'sketch']
+LOOPS = ['loop', 'groove', 'track', 'piece', 'pattern', 'tune', 'sequence', 'sketch', 'beat', 'jam', 'rhythm', 'cut']
 BPM = ['{} bpm', '{} BPM', '{}bpm', '{} b.p.m.']
 AT = ['at {} bpm', 'at {} BPM', 'around {} bpm', 'about {} BPM',
       'around {} BPM', 'running at {} bpm', 'at {} beats per minute', 'clocked at {} BPM']
@@ -631,14 +853,14 @@ RELATED = [set(s.split()) for s in ('kick four_on_the_floor broken', 'bass rolli
 def _share(phrases, held_out): return [p for i, p in enumerate(phrases) if (i % 4 == 3) == held_out]  # every fourth, or the others
 def _says(row): return {a.lstrip('-'): a[0] != '-' for a in row.split()}
 
-def _phrase(rng, tables, known, used, held_out):
+def _phrase(rng, tables, known, used, new_words):
     "A phrase that is true and speaks of nothing in `used`, which grows, and what it claims."
     rows = [(_says(row), words) for table in tables for row, words in table.items()]
     rows = [(says, words) for says, words in rows if says.items() <= known.items() and not used & says.keys()]
     if not rows: raise LookupError
     says, words = rows[rng.integers(len(rows))]
     used.update(says, *(r for r in RELATED if r & says.keys()))
-    return str(rng.choice(_share(words.split(', '), held_out))), says
+    return str(rng.choice(_share(words.split(', '), new_words))), says
 
 # %% ../nbs/02_groovebox.ipynb #aa52ede7
 FORMS = {'no': NO, 'nor': NOR, 'loop': LOOPS, 'bpm': BPM, 'at': AT}
@@ -649,7 +871,7 @@ FIELDS = { # name → least and most phrases, and the tables that they come from
 
 def _bare(phrase): return re.sub('^an? ', '', phrase)
 
-def _fill(rng, template, known, bpm, key, held_out):
+def _fill(rng, template, known, bpm, key, new_words):
     "A template filled with what is true of a loop: (text, claims), or LookupError where too little is."
     used, claims = set(), {}
     def field(match):
@@ -659,12 +881,12 @@ def _fill(rng, template, known, bpm, key, held_out):
         if name in FIELDS:
             least, most, *tables = FIELDS[name]
             for i in range(rng.integers(least, most+1)):
-                try: text, says = _phrase(rng, tables, known, used, held_out)
+                try: text, says = _phrase(rng, tables, known, used, new_words)
                 except LookupError:
                     if i < least: raise
                     break
                 parts.append(text); claims.update(says)
-        if name in FORMS: return str(rng.choice(_share(FORMS[name], held_out))).format(*parts)
+        if name in FORMS: return str(rng.choice(_share(FORMS[name], new_words))).format(*parts)
         if name in ('sounds', 'nouns'): return f"{', '.join(parts[:-1])} and {parts[-1]}"
         return ', '.join(_bare(p) if name == 'list' else p for p in parts)
     text = re.sub(r'\b([Aa]) (?=[aeiou])', r'\1n ', re.sub(r'\{(\w+)\}', field, template))
@@ -676,15 +898,16 @@ def captions(tags:dict, # name → bool, as in `Loop.tags`
              key:str, # 'A minor'; empty: not known
              seed:int, # equal seeds, equal captions
              n:int=6, # how many, no two alike
-             held_out:bool=False, # from the quarter of phrases and templates that training never sees
+             held_out:bool=False, # from the quarter of templates that training never sees
+             new_words:bool|None=None, # and of phrases; None = as `held_out`
             ) -> list: # of (text, claims): attribute → bool, all that the text asserts or denies
     "What somebody might type who wants this loop."
     rng, known, out = np.random.default_rng(seed_of(seed, 'captions', held_out)), tags | tempo_words(bpm), {}
-    forms = _share(TEMPLATES, held_out)
+    forms, new_words = _share(TEMPLATES, held_out), held_out if new_words is None else new_words
     for _ in range(200*n):
         form = forms[rng.integers(len(forms))]
         if '{key}' in form and not key: continue
-        try: text, claims = _fill(rng, form, known, bpm, key, held_out)
+        try: text, claims = _fill(rng, form, known, bpm, key, new_words)
         except LookupError: continue                                       # too little is known of this loop for this template
         out.setdefault(text, claims)
         if len(out) == n: return list(out.items())

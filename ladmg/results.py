@@ -28,10 +28,10 @@ def held_out(n:int, # loops
     return [render_loop(s, bars=bars) for s in tqdm(range(seed, seed+n), desc=desc, unit='loop', leave=False)]
 
 def said_of(loops, of=(), # attributes
-            held_out:bool=True, # in phrases that no training has seen
+            new_words:bool=True, # in phrases that no training has seen either
            ) -> list: # of (text, claims)
-    "A caption for each loop: of six, that which says most about these attributes."
-    return [max(captions(l.tags, l.bpm, l.key, i, 6, held_out), key=lambda c: len(set(of) & c[1].keys())) for i, l in enumerate(loops)]
+    "A caption for each loop, in a form that no training has seen: of six, that which says most about these attributes."
+    return [max(captions(l.tags, l.bpm, l.key, i, 6, True, new_words), key=lambda c: len(set(of) & c[1].keys())) for i, l in enumerate(loops)]
 
 def through(codec, loop:Loop) -> Loop:
     "What the codec leaves of a loop."
@@ -61,21 +61,23 @@ def measure(loops, # what was made
 
 def evaluate(pipe:LoopPipeline, n:int=200, # loops
              bars:int=4, seed:int=70_000, # of the first loop
-             ways=None, # column → settings of the pipeline; None = as it comes
+             ways=None, # column → settings of the pipeline; None = as it comes. The first is asked a second time, in words that no training has seen
              judged:int=1000, # loops that the judge is trained on; half as many of the training set are looked at for copies
-             held_out_words:bool=True, # captions in phrases that no training has seen
             ) -> dict: # what was measured, and of what; JSON can hold it
     "The table of one pipeline."
     if n < 2: raise LadmgError(f'Sets are compared: ask for at least two loops, got {n}.')
     judge = Judge(held_out(judged, 2, seed+2*n, 'judge'))
     music, heard = held_out(n, bars, seed+n, 'music'), held_out(n, bars, seed, 'held out')
-    trained, said, speed = held_out(judged//2, 2, 10_000, 'training set'), said_of(heard, judge.told, held_out_words), {}
+    trained, speed = held_out(judged//2, 2, 10_000, 'training set'), {}
+    known, new = (said_of(heard, judge.told, w) for w in (False, True))
+    ways = ways or {'the model': {}}
     columns = {'held-out loops': heard, 'the codec alone': [through(pipe.codec, l) for l in heard]}
-    for name, settings in (ways or {'the model': {}}).items():
+    asked = {'held-out loops': known, 'the codec alone': known} | dict.fromkeys(ways, known) | {'in new words': new}
+    for name, settings in (ways | {'in new words': next(iter(ways.values()))}).items():
         t = time.perf_counter()
-        columns[name] = [pipe(text, l.bpm, bars, seed+i, **settings)[0] for i, ((text, _), l) in enumerate(zip(said, tqdm(heard, desc=name, unit='loop', leave=False)))]
+        columns[name] = [pipe(text, l.bpm, bars, seed+i, **settings)[0] for i, ((text, _), l) in enumerate(zip(asked[name], tqdm(heard, desc=name, unit='loop', leave=False)))]
         speed[name] = sum(l.seconds for l in columns[name])/(time.perf_counter()-t)
-    scores = {name: measure(loops, music, said, judge, pipe.clap, trained) for name, loops in tqdm(columns.items(), desc='measure', leave=False)}
+    scores = {name: measure(loops, music, asked[name], judge, pipe.clap, trained) for name, loops in tqdm(columns.items(), desc='measure', leave=False)}
     for name, s in speed.items(): scores[name]['times real time'] = s
     return dict(model=pipe.name, codec=pipe.codec.name, clap=pipe.clap.name, embedding=default_embedding().name, loops=n, bars=bars, seed=seed, judge=judge.accuracy, scores=scores)
 

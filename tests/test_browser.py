@@ -118,6 +118,14 @@ def test_explorer(at, page, tmp_path):
     assert file.value.suggested_filename == f'ladmg_128bpm_seed{first}.wav'
     file.value.save_as(tmp_path/'x.wav'); loop = Loop.load(tmp_path/'x.wav')
     assert (loop.bpm, loop.bars, loop.waveform.shape[1]) == (128, 2, loop_samples(128, 2, 24000)) and loop.recipe['seed'] == int(first)
+
+    page.locator('select').first.select_option('4')
+    def click_to_sound(): # seconds
+        n, start = page.evaluate('heard.length'), time.perf_counter()
+        button(page, 'Generate').click(); page.wait_for_function('n => heard.length > n', arg=n)
+        return time.perf_counter()-start
+    took = [click_to_sound() for _ in range(3)]
+    assert abs(page.evaluate('heard.at(-1).seconds')-4*240/128) < 1e-3 and min(took) < 4, took
     assert not page.wrong
 
 BENCH = '''

@@ -121,6 +121,7 @@ def test_explorer(at, page, tmp_path):
 
     page.locator('select').first.select_option('4')
     def click_to_sound(): # seconds
+        button(page, 'dice').click()
         n, start = page.evaluate('heard.length'), time.perf_counter()
         button(page, 'Generate').click(); page.wait_for_function('n => heard.length > n', arg=n)
         return time.perf_counter()-start

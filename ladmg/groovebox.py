@@ -853,14 +853,14 @@ RELATED = [set(s.split()) for s in ('kick four_on_the_floor broken', 'bass rolli
 def _share(phrases, held_out): return [p for i, p in enumerate(phrases) if (i % 4 == 3) == held_out]  # every fourth, or the others
 def _says(row): return {a.lstrip('-'): a[0] != '-' for a in row.split()}
 
-def _phrase(rng, tables, known, used, new_words):
+def _phrase(rng, tables, known, used, new_phrases):
     "A phrase that is true and speaks of nothing in `used`, which grows, and what it claims."
     rows = [(_says(row), words) for table in tables for row, words in table.items()]
     rows = [(says, words) for says, words in rows if says.items() <= known.items() and not used & says.keys()]
     if not rows: raise LookupError
     says, words = rows[rng.integers(len(rows))]
     used.update(says, *(r for r in RELATED if r & says.keys()))
-    return str(rng.choice(_share(words.split(', '), new_words))), says
+    return str(rng.choice(_share(words.split(', '), new_phrases))), says
 
 # %% ../nbs/02_groovebox.ipynb #aa52ede7
 FORMS = {'no': NO, 'nor': NOR, 'loop': LOOPS, 'bpm': BPM, 'at': AT}
@@ -871,7 +871,7 @@ FIELDS = { # name → least and most phrases, and the tables that they come from
 
 def _bare(phrase): return re.sub('^an? ', '', phrase)
 
-def _fill(rng, template, known, bpm, key, new_words):
+def _fill(rng, template, known, bpm, key, new_phrases):
     "A template filled with what is true of a loop: (text, claims), or LookupError where too little is."
     used, claims = set(), {}
     def field(match):
@@ -881,12 +881,12 @@ def _fill(rng, template, known, bpm, key, new_words):
         if name in FIELDS:
             least, most, *tables = FIELDS[name]
             for i in range(rng.integers(least, most+1)):
-                try: text, says = _phrase(rng, tables, known, used, new_words)
+                try: text, says = _phrase(rng, tables, known, used, new_phrases)
                 except LookupError:
                     if i < least: raise
                     break
                 parts.append(text); claims.update(says)
-        if name in FORMS: return str(rng.choice(_share(FORMS[name], new_words))).format(*parts)
+        if name in FORMS: return str(rng.choice(_share(FORMS[name], new_phrases))).format(*parts)
         if name in ('sounds', 'nouns'): return f"{', '.join(parts[:-1])} and {parts[-1]}"
         return ', '.join(_bare(p) if name == 'list' else p for p in parts)
     text = re.sub(r'\b([Aa]) (?=[aeiou])', r'\1n ', re.sub(r'\{(\w+)\}', field, template))
@@ -899,15 +899,15 @@ def captions(tags:dict, # name → bool, as in `Loop.tags`
              seed:int, # equal seeds, equal captions
              n:int=6, # how many, no two alike
              held_out:bool=False, # from the quarter of templates that training never sees
-             new_words:bool|None=None, # and of phrases; None = as `held_out`
+             new_phrases:bool|None=None, # and of phrases; None = as `held_out`
             ) -> list: # of (text, claims): attribute → bool, all that the text asserts or denies
     "What somebody might type who wants this loop."
     rng, known, out = np.random.default_rng(seed_of(seed, 'captions', held_out)), tags | tempo_words(bpm), {}
-    forms, new_words = _share(TEMPLATES, held_out), held_out if new_words is None else new_words
+    forms, new_phrases = _share(TEMPLATES, held_out), held_out if new_phrases is None else new_phrases
     for _ in range(200*n):
         form = forms[rng.integers(len(forms))]
         if '{key}' in form and not key: continue
-        try: text, claims = _fill(rng, form, known, bpm, key, new_words)
+        try: text, claims = _fill(rng, form, known, bpm, key, new_phrases)
         except LookupError: continue                                       # too little is known of this loop for this template
         out.setdefault(text, claims)
         if len(out) == n: return list(out.items())

@@ -126,7 +126,7 @@ def test_explorer(at, page, tmp_path):
         button(page, 'Generate').click(); page.wait_for_function('n => heard.length > n', arg=n)
         return time.perf_counter()-start
     took = [click_to_sound() for _ in range(3)]
-    assert abs(page.evaluate('heard.at(-1).seconds')-4*240/128) < 1e-3 and min(took) < 4, took
+    assert abs(page.evaluate('heard.at(-1).seconds')-4*240/128) < 1e-3 and sorted(took)[1] < 4, took
     assert not page.wrong
 
 BENCH = '''

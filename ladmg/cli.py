@@ -7,7 +7,7 @@ __all__ = ['app', 'Seed', 'Model', 'Out', 'synth', 'prepare', 'train_codec', 'tr
            'morph', 'stretch', 'vary', 'sequence', 'mix', 'evaluate', 'main']
 
 # %% ../nbs/60_cli.ipynb #6ef7e4f0
-import json, time
+import json, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -36,12 +36,14 @@ def prepare(folder:Annotated[Path, Argument(help='Folder of tracks, or of loops 
             data:Annotated[Path, Argument(help='Folder for the data set.')],
             bars:Annotated[str, Option(help='Bars of the loops that tracks are cut into; several to choose from: 1,2,4,8.')]='4',
             codec:Annotated[Optional[str], Option(help='Codec: a folder, encodec_24khz, encodec_48khz, or a checkpoint.')]=None,
-            clap:Annotated[Optional[str], Option(help='CLAP whose vectors are stored, for prompts: ladmg, laion, or a model folder.')]=None):
+            clap:Annotated[str, Option(help='CLAP whose vectors are stored, for prompts: ladmg, laion, a model folder, or none.')]='ladmg'):
     "Cut tracks into loops at their beats and encode them."
     from ladmg.dataset import prepare
-    t = time.perf_counter(); about = prepare(folder, data, codec, _bars(bars), clap=clap); t = time.perf_counter()-t
+    t = time.perf_counter(); about = prepare(folder, data, codec, _bars(bars), clap=None if clap == 'none' else clap); t = time.perf_counter()-t
     for source, why in about['skipped'].items(): print(f'skipped {source}: {why}')
     print(f"{about['loops']} loops ({about['minutes']:g} minutes) from {about['sources']} files in {data}, {60*about['minutes']/t:.0f} times real time")
+    print(f"held out, to validate with: {', '.join(about['held_out'][:5])+' …'*(len(about['held_out']) > 5) or 'nothing, there is one file only'}")
+    print(f'next: ladmg train {data} RUN, or with --init ladmg to begin with the model in the package')
 
 def _bars(text): # '4' -> 4; '1,2,4,8' -> (1, 2, 4, 8)
     try: bars = tuple(map(int, text.split(',')))
@@ -50,12 +52,16 @@ def _bars(text): # '4' -> 4; '1,2,4,8' -> (1, 2, 4, 8)
     return bars if len(bars) > 1 else bars[0]
 
 # %% ../nbs/60_cli.ipynb #ecb8f598
+def _tell(run, s, held=(), phase=''): # a state of `fit`, beside its progress bar
+    from tqdm import tqdm
+    tqdm.write(f'{phase}step {s.step}: '+(f'{run} is finished, more --steps go on' if s.loss != s.loss else f'loss {s.loss:.4f}')+(f", held out {', '.join(held)}" if held else ''))
+
 @app.command()
 def train_codec(folder:Annotated[Optional[Path], Argument(help='Folder of tracks; without one the groovebox alone is learnt from.')]=None,
                 out:Annotated[Path, Option(help='Folder for the run; an unfinished one is gone on with.')]=Path('codec-run'),
                 steps:Annotated[int, Option(help='Steps of encoder and decoder on the sound.', min=0)]=6000,
                 adversarial:Annotated[int, Option(help='Steps against a critic after that; slow.', min=0)]=0,
-                quantised:Annotated[int, Option(help='Steps of the decoder behind a quantiser after that.', min=0)]=500,
+                quantised:Annotated[int, Option(help='Steps of the decoder alone after that, now and then behind a quantiser.', min=0)]=4000,
                 init:Annotated[str, Option(help='Weights to begin with: linear, random, a run, a codec folder, encodec_24khz, or a checkpoint.')]='linear',
                 loops:Annotated[int, Option(help='Loops of the groovebox to learn from.', min=0)]=1600,
                 shots:Annotated[Optional[Path], Option(help='Folder of one-shots that every second loop plays.')]=None,
@@ -69,7 +75,7 @@ def train_codec(folder:Annotated[Optional[Path], Argument(help='Folder of tracks
     for phase, s in train_codec(out, folder, steps=steps, adversarial=adversarial, quantised=quantised, init=init, loops=loops, shots=shots, channels=channels,
                                 clips=clips, lr=lr, every=min(50, valid_every), valid_every=valid_every, seed=seed):
         held = [f'{k} {v:.2f}' for k, v in s.logs.items() if k.split()[-1] in ('sdr', 'mel') and k.startswith(('loops', 'tracks'))]
-        print(f"{phase} step {s.step}: loss {s.loss:.4f}{', held out: ' if held else ''}{', '.join(held)}")
+        _tell(out, s, held, phase+' ')
 
 # %% ../nbs/60_cli.ipynb #7c1a9e40
 @app.command()
@@ -82,7 +88,7 @@ def train_clap(run:Annotated[Path, Argument(help='Folder for the run; an unfinis
                seed:Annotated[int, Option(help='Seed of the run.')]=0):
     "Train a CLAP on captioned sounds; it is in RUN/model."
     from ladmg.clap import train_clap
-    for s in train_clap(run, folder, captions, steps=steps, size=size, lr=lr, seed=seed): print(f'step {s.step}: loss {s.loss:.4f}')
+    for s in train_clap(run, folder, captions, steps=steps, size=size, lr=lr, seed=seed): _tell(run, s)
 
 # %% ../nbs/60_cli.ipynb #cee0f1b4
 @app.command()
@@ -91,13 +97,13 @@ def train(data:Annotated[Path, Argument(help='Data set from `ladmg prepare`.')],
           steps:Annotated[int, Option(help='Steps in all.', min=1)]=20_000,
           frames:Annotated[int, Option(help='Latent frames in a batch; less needs less memory.', min=64)]=8192,
           lr:Annotated[float, Option(help='Learning rate.')]=4e-4,
-          valid_every:Annotated[int, Option(help='Steps between validations.', min=1)]=500,
+          valid_every:Annotated[int, Option(help='Steps between validations, after each of which there is a model.', min=1)]=500,
           init:Annotated[Optional[str], Option(help='Weights to begin with: ladmg for those in the package, a run, or a model folder.')]=None,
           seed:Annotated[int, Option(help='Seed of the run.')]=0):
     "Train a U-Net; its model is in RUN/model after each validation."
     from ladmg.training import train
-    for state in train(data, run, steps=steps, frames=frames, lr=lr, valid_every=valid_every, init=init, seed=seed):
-        print(f"step {state.step}: loss {state.loss:.4f}, held out {state.logs.get('valid', float('nan')):.4f}")
+    for s in train(data, run, steps=steps, frames=frames, lr=lr, valid_every=valid_every, init=init, seed=seed): _tell(run, s, [f"{s.logs['valid']:.4f}"] if 'valid' in s.logs else [])
+    print(f'next: ladmg generate --model {run}')
 
 # %% ../nbs/60_cli.ipynb #573519a5
 @app.command()
@@ -106,7 +112,7 @@ def generate(prompt:Annotated[Optional[str], Argument(help='What it should sound
              bars:Annotated[int, Option(help='Bars of four beats.', min=1, max=64)]=4,
              seed:Annotated[int, Option(help='One seed is one loop.')]=0,
              n:Annotated[int, Option(help='Loops, with seeds from SEED on; more than one are numbered.', min=1)]=1,
-             steps:Annotated[int, Option(help='Steps of the solver.', min=1)]=16,
+             steps:Annotated[int, Option(help='Steps from noise to the loop, whatever the model; more take longer.', min=1)]=16,
              negative:Annotated[Optional[str], Option(help='What it should not sound like.')]=None,
              audio:Annotated[Optional[Path], Option(help='A sound file that it should sound like.')]=None,
              key:Annotated[str, Option(help="Its key, as in 'A minor'.")]='',
@@ -114,8 +120,8 @@ def generate(prompt:Annotated[Optional[str], Argument(help='What it should sound
              best_of:Annotated[int, Option(help='Candidates for each loop, of which the best is kept.', min=1)]=1,
              guidance:Annotated[Optional[float], Option(help='How strictly to follow all of it; 1 is plain. By default each condition has a weight of its own.')]=None,
              solver:Annotated[str, Option(help='euler, midpoint, heun or ab2.')]='ab2',
-             model:Annotated[Optional[str], Option(help='A run, a model folder, or a name on the Hugging Face Hub.')]=None,
-             codec:Annotated[Optional[str], Option(help='The codec that the model was trained with.')]=None,
+             model:Annotated[Optional[str], Option(help='A run, a model folder, or a name on the Hugging Face Hub; by default the model in the package.')]=None,
+             codec:Annotated[Optional[str], Option(help='The codec that the model was trained with; by default the one in the package.')]=None,
              out:Annotated[Path, Option(help='WAV or FLAC file; a picture is written beside it.')]=Path('loop.wav')):
     "Generate loops as files with tempo and loop points."
     from ladmg.audio import Loop, plot
@@ -140,7 +146,7 @@ def _row(text): # 'kick=x...' -> ('kick', 'x...')
 
 def _heard(measure, loop):
     try: return f'{measure(loop.waveform, loop.sample_rate):.2f}'
-    except LadmgError as e: return f'unknown ({e})'
+    except LadmgError: return 'unknown (no steady beat is heard in it)'
 
 # %% ../nbs/60_cli.ipynb #5a3be001
 @app.command('app')
@@ -246,3 +252,5 @@ def main():
     "The command `ladmg`: what a user can mend is one sentence, not a traceback."
     try: app()
     except LadmgError as e: raise SystemExit(f'ladmg: {e}')
+
+if __name__ == '__main__' and 'ipykernel' not in sys.modules: main()

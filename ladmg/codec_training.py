@@ -167,7 +167,7 @@ class Trainee(nn.Module):
         super().__init__()
         self.config, self.noise, self.kl, self.rho = config, noise, kl, rho
         self.model, self.mels = quicken(build_encodec(**config)), Mels(config.get('sample_rate', 24000))
-        self.bandwidths = self.model.target_bandwidths if config.get('n_q') else ()        # of which each batch draws one or none
+        self.bandwidths = self.model.target_bandwidths if config.get('n_q') else ()        # of which every fourth batch draws one
         self.balance = Balancer(weights | (ADVERSARIAL if filters else {}))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', FutureWarning)       # of torch, about the kind of weight norm that the package uses
@@ -181,8 +181,9 @@ class Trainee(nn.Module):
 
     def disturb(self, z): # (B, D, T)
         "Latents as the decoder gets them: as codebooks say them, or with noise of a random strength for each clip."
-        k = torch.randint(len(self.bandwidths)+1, ()).item()
-        if k: return z+(self.quantise(z, self.bandwidths[k-1])-z).detach()        # straight through: the gradient skips the codebooks
+        if self.bandwidths and torch.rand(()) < .25:
+            k = torch.randint(len(self.bandwidths), ()).item()
+            return z+(self.quantise(z, self.bandwidths[k])-z).detach()            # straight through: the gradient skips the codebooks
         return z+self.noise*torch.rand(len(z), 1, 1, device=z.device)*torch.randn_like(z)
 
 # %% ../nbs/06_codec_training.ipynb #0be5b934
@@ -234,13 +235,16 @@ def begin(net:Trainee, config:dict, state:dict, # what the weights belong to, an
     values, axes = torch.linalg.eigh(torch.cov(e.double())); keep = values.argsort(descending=True)[:net.model.quantizer.dimension]
     std, axes = values[keep].clamp(min=1e-6*values.max()).sqrt(), axes[:, keep]
     there, back, mean = (axes/std).T.float(), (axes*std).float(), e.mean(1)       # e → z, and z → e
-    last, first = f'encoder.model.{len(old.encoder.model)-1}.conv.conv.', 'decoder.model.0.conv.conv.'
+    last, start = f'encoder.model.{len(old.encoder.model)-1}.conv.conv.', 'decoder.model.0.'
+    first, inp = start+'first.'*bool(config.get('context'))+'conv.conv.', start+'inp.'
     new = old.state_dict()
     def weight(part): return new[part+'weight_v']*new[part+'weight_g']/new[part+'weight_v'].norm(dim=(1, 2), keepdim=True) # weight norm undone
     def put(part, w, bias): new.update({part+'weight_v': w, part+'weight_g': w.norm(dim=(1, 2), keepdim=True), part+'bias': bias})
     w_last, w_first = weight(last), weight(first)
     put(last, torch.einsum('ce,eik->cik', there, w_last), there @ (new[last+'bias']-mean))
     put(first, torch.einsum('oek,ec->ock', w_first, back), new[first+'bias']+torch.einsum('oek,e->o', w_first, mean))
+    if config.get('context'): new |= {inp+'bias': new[inp+'bias']+new[inp+'weight'][..., 0] @ mean, inp+'weight': torch.einsum('oek,ec->ock', new[inp+'weight'], back)}
+    elif net.config.get('context'): new = {k.replace(start, start+'first.'): v for k, v in new.items()}
     net.model.load_state_dict(new, strict=False)
 
 # %% ../nbs/06_codec_training.ipynb #fd36c2e6
@@ -309,8 +313,8 @@ def linear_start(config:dict, # arguments of `build_encodec`
     model = build_encodec(**config | {'n_q': 0})
     hop, width, d = model.encoder.hop_length, config.get('n_filters', 16), model.quantizer.dimension
     room = all(np.prod(r) <= width*2**(i+1) for i in range(len(s)) if (r := s[:i+1])) if (s := model.encoder.ratios) else False
-    if not room or config.get('lstm', 2) or not config.get('causal', True):
-        raise LadmgError(f'A linear start needs a causal network without LSTM, {hop} channels wide at the bottom: give more filters, or init=None.')
+    if not room or config.get('lstm', 2) or config.get('context') or not config.get('causal', True):
+        raise LadmgError(f'A linear start needs a causal network without LSTM and context, {hop} channels wide at the bottom: give more filters, or init="random".')
     axes, std = principal_axes(x, hop, round((1-free)*d))
     _linear_encoder(model.encoder, axes, std, c); _linear_decoder(model.decoder, axes, std, c)
     return model.state_dict()
@@ -377,7 +381,7 @@ def phase_net(phase, config, state, # weights to begin with; None = fresh ones
     "What is trained in a phase: all, all against a critic, or the decoder behind a quantiser."
     new, frame_rate = dict(config), build_encodec(**config).frame_rate
     if channels and state is not None: new['dimension'] = min(channels, config.get('dimension', 32))
-    if phase == 'quantised': new['n_q'] = n_q or int(1200/frame_rate)
+    if phase == 'quantised': new |= dict(n_q=n_q or int(1200/frame_rate), context=4)
     net = Trainee(new, filters=filters if phase == 'adversarial' else 0, **options)
     if phase == 'quantised': net.model.encoder.requires_grad_(False)
     if made or state is None: return net
@@ -392,7 +396,7 @@ SETTINGS = dict(lr=5e-4, betas=(.8, .95), weight_decay=1e-3, warmup=100, decay=.
 
 def train_codec(run, # folder of the run; one that is there is gone on with
                 folder=None, # of tracks; None = the groovebox alone
-                *, steps:int=6000, adversarial:int=0, quantised:int=500, # steps of each phase
+                *, steps:int=6000, adversarial:int=0, quantised:int=4000, # steps of each phase
                 init='linear', net:dict|None=None, # weights to begin with: 'linear', 'random', or as `start_from` takes them; arguments of `build_encodec`, None = NET
                 channels:int|None=None, # principal components that diffusion will see; None = all
                 loops:int=1600, shots=None, share:float=.2, # of the groovebox; share of the clips that come from tracks

@@ -44,11 +44,13 @@ FEATURES = datasets.Features({
 DESCRIPTORS = ('loudness', 'centroid', 'low', 'middle', 'high')
 
 def heard_onsets(x:np.ndarray, # (S,) circular
-                 sr:int) -> list: # of low, middle and high: seconds
+                 sr:int,
+                 least:float=.25, # how high a peak must be, beside the highest of its band
+                ) -> list: # of low, middle and high: seconds
     "When something is struck, in three bands."
     margin = min(len(x), sr//2)
     env, rate = onset_envelope(np.pad(x, margin, mode='wrap'), sr)
-    peaks = [find_peaks(e, height=max(.25*e.max(), .05*env.max()), distance=round(.04*rate))[0]/rate-margin/sr for e in env]
+    peaks = [find_peaks(e, height=least*max(e.max(), .2*env.max()), distance=round(.04*rate))[0]/rate-margin/sr for e in env]
     return [t[(t > -.5/rate) & (t < len(x)/sr-.5/rate)].clip(0) for t in peaks]
 
 def _densities(x, sr, n, beats): # (S,) circular -> (3, n), in sixteenths
@@ -249,7 +251,9 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             clap=None, # as `Clap.from_pretrained` takes it, to store what each loop sounds like
            ) -> dict: # what was made, and what was skipped: source → reason
     "Every file of a folder as loops, as latents; what is done already is not done again."
-    files, out, name = _files(folder), Path(out), Codec.from_pretrained(codec).name
+    folder, out = Path(folder).resolve(), Path(out)
+    _same_music(out, folder)
+    files, name = _files(folder), Codec.from_pretrained(codec).name
     about = dict(codec=name, stride=stride) | ({'clap': Clap.from_pretrained(clap).name} if clap else {})
     key = lambda f: hashlib.sha256(repr((str(f), f.stat().st_size, f.stat().st_mtime_ns, *about.values(), bars, list(FEATURES), DESCRIPTORS)).encode()).hexdigest()[:16]
     parts, skipped = {f: out/'parts'/f'{key(f)}.arrow' for f in files}, {}
@@ -260,7 +264,12 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             for job in tqdm(as_completed(jobs), total=len(files), initial=len(files)-len(todo), desc='prepare', unit='file'):
                 if why := job.result(): skipped[str(jobs[job].relative_to(folder))] = why
         except BaseException: pool.shutdown(cancel_futures=True); raise          # what is finished stays, and is found again
-    return _assemble(out, [p for p in parts.values() if p.exists()], about | {'skipped': skipped}, valid)
+    return _assemble(out, [p for p in parts.values() if p.exists()], about | {'skipped': skipped, 'folder': str(folder)}, valid)
+
+def _same_music(out, folder):
+    if not (out/'about.json').exists(): return
+    there = json.loads((out/'about.json').read_text()).get('folder')
+    if there and Path(there) != folder: raise LadmgError(f'{out} holds the data set of {there}: give another folder for this one, or delete it first.')
 
 # %% ../nbs/08_dataset.ipynb #b5a73ae0
 def _assemble(out, parts, about, valid):
@@ -270,7 +279,7 @@ def _assemble(out, parts, about, valid):
     held = _split(set(data['source']), valid)
     data = data.remove_columns('split').add_column('split', ['valid' if s in held else 'train' for s in data['source']])
     seconds = sum(240*b/t for b, t in zip(data['bars'], data['bpm']))
-    about |= dict(loops=len(data), sources=len(set(data['source'])), minutes=round(seconds/60, 1), channels=len(data[0]['latents']))
+    about |= dict(loops=len(data), held_out=sorted(held), sources=len(set(data['source'])), minutes=round(seconds/60, 1), channels=len(data[0]['latents']))
     with atomic(out) as tmp:
         data.save_to_disk(tmp)
         (tmp/'about.json').write_text(json.dumps(about, indent=1)+'\n')

@@ -7,7 +7,7 @@ __all__ = ['lr_at', 'ema_copy', 'ema_update', 'write_checkpoint', 'read_checkpoi
            'Run', 'Board', 'fit']
 
 # %% ../nbs/04_fit.ipynb #c09d32b3
-import copy, json, math, os, shutil, signal, threading, time
+import copy, json, math, os, shutil, signal, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,6 +127,7 @@ class Run:
         for left in leftovers: shutil.rmtree(left, ignore_errors=True)                # of a write that was killed
         about = read_checkpoint(self.path, model, self.average, self.opt) if there else dict(step=0, seconds=0.)
         self.step, self.seconds, self.saved = about['step'], about['seconds'], about['step'] if there else None
+        self.before = about.get('settings', {})
 
     def load(self, batches, step): # runs in a thread, one step ahead
         return send_to_device(batches(step, self.accel.process_index, self.accel.num_processes), self.device)
@@ -199,6 +200,8 @@ def fit(model:nn.Module, # trained in place
     adam = dict(betas=betas, weight_decay=weight_decay)
     settings = dict(steps=steps, lr=lr, warmup=warmup, decay=decay, clip=clip, ema=ema, bf16=bf16, seed=seed, **adam)
     r = Run(model, loss_fn, run, device, bf16, seed, **adam)
+    if other := [f'{k} {r.before[k]} → {v}' for k, v in json.loads(json.dumps(settings)).items() if k != 'steps' and r.before.get(k, v) != v]:
+        warnings.warn(f"The run in {run} goes on with other settings than before: {', '.join(other)}.")
     r.save(settings)                                             # a folder that can't be written shows now, not in two minutes
     with ThreadPoolExecutor(1) as pool, Board(r, steps) as board:
         try:

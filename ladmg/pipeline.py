@@ -48,7 +48,7 @@ class LoopPipeline:
 
     @property
     def clap(self):
-        if not self.net.config['clap']: raise LadmgError('This network was trained without words: leave prompts out, or give one that was trained with captions.')
+        if not self.net.config['clap']: raise LadmgError('This network was trained without words: leave prompts out, or train one on a data set made with `ladmg prepare --clap ladmg`.')
         if self._clap is None: self._clap = Clap.from_pretrained()
         if (of := self.net.config.get('clap_of', self._clap.name)) != self._clap.name:
             raise LadmgError(f'The network was trained with vectors of {of!r}, this CLAP is {self._clap.name!r}: give the one it was trained with.')
@@ -111,7 +111,7 @@ def _cond(self:LoopPipeline, bpm, bars, clap=None, key='', descriptors=None, gri
     return Cond(phasors(T, bars*repeats), clap, curves(descriptors, T) if descriptors else None, grid_steps(grid, bars*repeats, T) if grid else None, key_vector(key) if key else None)
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
-GUIDANCE = dict(rhythm=1.5, clap=3., descriptors=1.5, steps=9., key=1.5)
+GUIDANCE = dict(rhythm=3., clap=5., descriptors=1.5, steps=9., key=1.5)
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 
 @patch

@@ -48,13 +48,13 @@ def measure(loops, # what was made
     "One column of the table."
     distances = MetricCollection([FAD(), FADInfinity(), KAD()], compute_groups=[['FAD', 'FADInfinity', 'KAD']])
     tempo, beat, gaps, join, like, obeyed, spread, near = TempoScore(), BeatScore(), Gaps(), JoinScore(), ClapScore(clap), AttributeAccuracy(judge), Diversity(), Copying()
-    for m in (distances, join): m.update(music, real=True)
+    distances.update(music, real=True); join.update([*music, *(training or [])], real=True)       # what one learnt from joins as well as any
     for m in (distances, join, tempo, beat, gaps, spread): m.update(loops)
     like.update(loops, [text for text, _ in said]); obeyed.update(loops, [claims for _, claims in said])
     t, b, g, d, o = tempo.compute(), beat.compute(), gaps.compute(), distances.compute(), obeyed.compute()
     out = {'tempo within 1 BPM': t['within_1'], 'tempo within 0.5 BPM': t['within_half'], 'beats ±70 ms': b['f70'], 'beats ±20 ms': b['f20'], 'off the grid, ms': 1000*b['phase']}
     out |= {f'gaps {band}, dB': v for band, v in zip(('below 150 Hz', 'to 1 kHz', 'to 4 kHz', 'above'), g)}
-    out |= {'join, worst rank': join.compute()['worst'], 'FAD': d['FAD'], 'FAD∞': d['FADInfinity'], 'KAD': d['KAD'], 'KAD, low': d['KAD_low'], 'KAD, high': d['KAD_high']}
+    out |= {'join, worst rank': (j := join.compute())['worst'], 'join, standard error': j['noise'], 'FAD': d['FAD'], 'FAD∞': d['FADInfinity'], 'KAD': d['KAD'], 'KAD, low': d['KAD_low'], 'KAD, high': d['KAD_high']}
     out |= {'diversity': spread.compute(), 'CLAP score': like.compute()['score'], 'prompts obeyed': o.pop('mean')} | {f'obeyed: {k}': v for k, v in o.items()}
     if training:
         for kind, of in (('training', training), ('held', music), ('made', loops)): near.update(of, kind)

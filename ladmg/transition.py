@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from .audio import Loop
 from .core import Cond, LadmgError, check_bpm
 from .interpolation import slerp
-from .pipeline import LoopPipeline
+from .pipeline import GUIDANCE, LoopPipeline
 from .rhythm import saws
 from .sampling import Guided, circle_noise, integrate
 
@@ -74,7 +74,7 @@ LAP = 4 # bars after which the noise of a part repeats
 def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
         bpm, # of each, or one for all
         bars=16, # of each, or one for all
-        *, glide:int=4, seed:int=0, guidance=None, # weights as the pipeline takes them, per frame too; None = {'rhythm': 2, 'clap': 2}
+        *, glide:int=4, seed:int=0, guidance=GUIDANCE, # weights as the pipeline takes them, per frame too
         steps:int=12, window:int=768, progress:bool=False, callback=None) -> Loop: # with its beats, but without one tempo
     "One piece out of many loops, gliding from each to the next."
     if not len(items): raise LadmgError('A mix needs at least one prompt or loop.')
@@ -93,7 +93,7 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
     cond = Cond(saws(beat)[None], clap[None]).to(pipe.device)
     with tqdm(total=steps, desc='mix', unit='step', disable=not progress) as bar:
         def tick(step, total, x): bar.update(); return callback(step, total, x) if callback else None
-        z = integrate(Windows(pipe.net, guidance or {'rhythm': 2., 'clap': 2.}, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
+        z = integrate(Windows(pipe.net, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
     wave = codec.decode(z.float(), circular=True, chunk=4096)[0].cpu()
     recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
     return Loop(wave*min(1, .99/wave.abs().max().item()), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

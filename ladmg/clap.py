@@ -150,8 +150,9 @@ def clap_loss(net, batch:dict) -> dict:
     mean = lambda x, w: (x*w).sum()/w.sum().clamp(min=1)
     out = dict(sound=contrastive(logits, batch['positive']), words=contrastive(logits.T, batch['positive'].T),
                tags=mean(F.softplus(-net.attributes(a)*tags), tags.abs()*torch.where(tags > 0, yes, no)),
-               claims=mean(1-F.cosine_similarity(t, claims @ F.normalize(net.directions, dim=-1)), claims.any(1)))
-    return dict(loss=(out['sound']+out['words'])/2+2*out['tags']+2*out['claims'], **out)
+               claims=mean(1-F.cosine_similarity(t, claims @ F.normalize(net.directions, dim=-1)), claims.any(1)),
+               foreign=mean(F.relu(.05+(t @ a.T).max(1).values), batch['foreign'].float()))
+    return dict(loss=(out['sound']+out['words'])/2+2*out['tags']+2*out['claims']+out['foreign'], **out)
 
 # %% ../nbs/07_clap.ipynb #85ef98ac
 NOT = ['missing', 'devoid of', 'leaving out', 'not a single', 'skipping', 'stripped of', 'omitting', 'not any', 'there are no', 'absent:', 'empty of', 'deprived of',
@@ -204,13 +205,34 @@ def write_rows(folder, items): # of (80, T), facts, captions
         np.save(tmp/'mels.npy', np.concatenate(mels)); np.save(tmp/'words.npy', torch.cat(words).numpy())
 
 # %% ../nbs/07_clap.ipynb #937bd253
-FOREIGN = """a dog barking in the yard; a man gives a speech about taxes; waves on a beach; a string quartet by Haydn; rain on a tin roof; children playing in
-a park; a piano sonata; an acoustic guitar and a singer; heavy metal with screaming vocals; a church choir; traffic on a busy street; a recipe for onion soup;
-a cat purring; the weather report for tomorrow; an opera aria; a brass band marching; a jazz trio with saxophone; somebody typing a letter; a train leaves the station;
-the history of the Roman empire; a crying baby; a country song with banjo; hip hop with a rapper; footsteps in the snow; a telephone call; thunder and
-lightning; a violin concerto; how to repair a bicycle; a football match; reggae with an organ; a crowd laughing; a chainsaw in the forest; a bagpipe; stock prices
-fell on Monday; a fly in the room; an audio book about whales; cooking in the kitchen; a lecture on chemistry; wind in the trees; a vacuum cleaner; bells of a cathedral;
-a punk band; a harp; a woman speaks French; a helicopter overhead; the sound of a river; a blues harmonica; my aunt has bought a red car""".replace('\n', ' ').split('; ')
+FOREIGN = """a dog barking in the yard; a man gives a speech about taxes; waves on a beach; a string quartet by Haydn; rain on a tin roof; children playing in a park; a piano sonata; an acoustic guitar and a
+singer; heavy metal with screaming vocals; a church choir; traffic on a busy street; a recipe for onion soup; a cat purring; the weather report for tomorrow; an opera aria; a brass band marching; a
+jazz trio with saxophone; somebody typing a letter; a train leaves the station; the history of the Roman empire; a crying baby; a country song with banjo; hip hop with a rapper; footsteps in the
+snow; a telephone call; thunder and lightning; a violin concerto; how to repair a bicycle; a football match; reggae with an organ; a crowd laughing; a chainsaw in the forest; a bagpipe; stock prices
+fell on Monday; a fly in the room; an audio book about whales; cooking in the kitchen; a lecture on chemistry; wind in the trees; a vacuum cleaner; bells of a cathedral; a punk band; a harp; a woman
+speaks French; a helicopter overhead; the sound of a river; a blues harmonica; my aunt has bought a red car; a horse galloping; cows in a meadow; sheep bleating; a rooster crowing; ducks on a pond;
+an owl hooting; crickets on a summer evening; frogs by the lake; a wolf howling; a lion roars; bees in a hive; a seagull; crows cawing; a parrot talking; a pig grunting; an elephant trumpets; a
+snake hissing; a woodpecker; a goose; a donkey braying; mice squeaking; a monkey screaming; a whale's song; a hen cackling; mosquitoes; a waterfall; a thunderstorm; hail on the window; a campfire
+crackling; an avalanche; a volcano erupts; leaves rustling; a gentle breeze; an earthquake; dripping water; ice cracking; a brook in the woods; surf against rocks; a sandstorm; a foggy morning; a
+teacher reads a story; two people argue; a news anchor; a priest prays; an old man coughs; a child giggles; a woman whispers; somebody snores; applause after a play; a job interview; a commentator
+shouts goal; an auctioneer; a radio drama; a tour guide explains a castle; people chatting in a restaurant; a phone rings; a poem read aloud; a sneeze; a mother calls her son; a podcast about
+politics; a courtroom; a wedding speech; kids singing in school; a stand-up comedian; a doctor talks to a patient; a door slams; a kettle boils; dishes in the sink; a washing machine; scissors
+cutting paper; a zipper; a doorbell; a toilet flushing; an alarm clock; a hammer on nails; a saw; a lawn mower; a blender; a hair dryer; coins falling; a pencil on paper; keys jingling; glass
+breaking; a creaking floor; pouring wine; chopping vegetables; a microwave oven; sweeping the floor; a typewriter; a camera shutter; a motorcycle; an airplane takes off; a truck reverses; a ship's
+horn; a police siren; an ambulance; a tram in the city; a bicycle bell; a tractor; a sports car accelerates; a subway train; a rowing boat; a rocket launch; fireworks; a gunshot; church bells; a
+steam engine; an elevator; a garbage truck; a car crash; a flute; an oboe; a cello suite; a clarinet; a trumpet fanfare; a tuba; a mandolin; a sitar; a ukulele; an accordion; a church organ; a
+harpsichord; a grand piano; a nylon string guitar; an electric guitar solo; a double bass in a bar; bongos by the fire; a steel drum; a didgeridoo; a xylophone; a music box; a theremin; pan pipes; a
+fiddle tune; a kazoo; tabla and sitar; a koto; a gospel singer; a soprano; a barbershop quartet; yodelling; throat singing; a boys' choir; a string orchestra; a brass quintet; a wind ensemble; a
+marching band; a piano trio; a lute song; a whistled tune; a symphony by Beethoven; a waltz in three quarter time; a tango; flamenco; salsa; bossa nova; samba; merengue; a polka; an Irish jig; a sea
+shanty; folk music from Bulgaria; bluegrass; rockabilly; surf rock; grunge; death metal; thrash metal; progressive rock; indie rock; a power ballad; soul music; funk with horns; rhythm and blues;
+gospel; doo-wop; ragtime; dixieland; bebop; cool jazz; smooth jazz; swing dancing; a musical; film music with strings; baroque music; Gregorian chant; a requiem; a madrigal; a minuet; chamber music;
+a pop song about love; a singer-songwriter; a boy band; K-pop; J-pop; rap battle; trap with rapping; reggaeton; ska; calypso; cumbia; mariachi; klezmer; qawwali; raga; gamelan; Celtic music; an
+Elvis song; a Beatles song; a Christmas carol; a national anthem; a children's song; a hymn; a love song; a protest song; music for meditation with a flute; quantum mechanics; the price of butter; a
+good book; the president of France; tomorrow is Tuesday; how tall is the tower; an invoice for the roof; a trip to Spain; green vegetables; my bank account; the theory of evolution; buy a ticket; a
+broken window; a blue shirt; the capital of Australia; a bowl of rice; a chess opening; please call back; the meaning of life; tax return; an email to the boss; a map of Italy; the second world war;
+a yellow flower; the cat sat on the mat; lorem ipsum; seven apples; an oil painting; a haircut; the shop is closed; a recipe with eggs; a software licence; the moon landing; a tall tree; running
+shoes; a glass of milk; a legal contract; a soft pillow; multiplication tables; a sunny day; a train timetable; the human heart; breakfast in bed; a swimming pool; a mountain hike; an ancient
+temple; a vaccine; a ballot; a tennis racket; a wooden chair""".replace('\n', ' ').split('; ')
 
 class Batches:
     "A function from (step, rank, world) to spectrograms, captions, and which of them belong together."
@@ -252,7 +274,7 @@ def __call__(self:Batches, step:int, rank:int=0, world:int=1) -> dict:
     words, there = padded([self.text(k) for k in said]+[self.foreign[k] for k in other])
     positive = np.array([[c.items() <= self.facts[i].items() for c in claims] for i in loops])
     mel = np.stack([self.sound(i, rng) for i in loops]).astype(np.float32)
-    tensors = dict(mel=mel, positive=positive, tags=self.truth[loops], claims=self.signs(claims))
+    tensors = dict(mel=mel, positive=positive, tags=self.truth[loops], claims=self.signs(claims), foreign=np.array(['foreign' in c for c in claims]))
     return {k: torch.from_numpy(v) for k, v in tensors.items()} | dict(words=words, there=there, weight=self.weight)
 
 # %% ../nbs/07_clap.ipynb #e34b5d1e

@@ -267,8 +267,8 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
     return _assemble(out, [p for p in parts.values() if p.exists()], about | {'skipped': skipped, 'folder': str(folder)}, valid)
 
 def _same_music(out, folder):
-    if not (out/'about.json').exists(): return
-    there = json.loads((out/'about.json').read_text()).get('folder')
+    try: there = json.loads((out/'about.json').read_text()).get('folder')
+    except (OSError, ValueError): return
     if there and Path(there) != folder: raise LadmgError(f'{out} holds the data set of {there}: give another folder for this one, or delete it first.')
 
 # %% ../nbs/08_dataset.ipynb #b5a73ae0

@@ -250,7 +250,7 @@ def evaluate(model:Model=None, codec:Annotated[Optional[str], Option(help='The c
 # %% ../nbs/60_cli.ipynb #47e30381
 def main():
     "The command `ladmg`: what a user can mend is one sentence, not a traceback."
-    try: app()
+    try: app(prog_name='ladmg')
     except LadmgError as e: raise SystemExit(f'ladmg: {e}')
 
 if __name__ == '__main__' and 'ipykernel' not in sys.modules: main()

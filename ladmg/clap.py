@@ -270,11 +270,11 @@ def __call__(self:Batches, step:int, rank:int=0, world:int=1) -> dict:
     loops = rng.choice(len(self.rows), min(self.size, len(self.rows)), replace=False)
     said = [*rng.integers(self.first[loops], self.first[loops+1]), *rng.integers(len(self.says), size=16)]
     other = rng.integers(len(self.foreign), size=4) if self.foreign else []
-    claims = [self.says[k][1] for k in said]+[{'foreign': True}]*len(other)
+    claims = [self.says[k][1] for k in said]+[{'foreign': True}]*len(other) # of which nothing is a fact
     words, there = padded([self.text(k) for k in said]+[self.foreign[k] for k in other])
     positive = np.array([[c.items() <= self.facts[i].items() for c in claims] for i in loops])
     mel = np.stack([self.sound(i, rng) for i in loops]).astype(np.float32)
-    tensors = dict(mel=mel, positive=positive, tags=self.truth[loops], claims=self.signs(claims), foreign=np.array(['foreign' in c for c in claims]))
+    tensors = dict(mel=mel, positive=positive, tags=self.truth[loops], claims=self.signs(claims), foreign=np.arange(len(claims)) >= len(said))
     return {k: torch.from_numpy(v) for k, v in tensors.items()} | dict(words=words, there=there, weight=self.weight)
 
 # %% ../nbs/07_clap.ipynb #e34b5d1e

@@ -7,7 +7,7 @@ __all__ = ['app', 'Seed', 'Model', 'Out', 'synth', 'prepare', 'train_codec', 'tr
            'morph', 'stretch', 'vary', 'sequence', 'mix', 'evaluate', 'main']
 
 # %% ../nbs/60_cli.ipynb #6ef7e4f0
-import json, sys, time
+import json, time
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -253,4 +253,4 @@ def main():
     try: app(prog_name='ladmg')
     except LadmgError as e: raise SystemExit(f'ladmg: {e}')
 
-if __name__ == '__main__' and 'ipykernel' not in sys.modules: main()
+if __name__ == '__main__' and '__file__' in globals(): main()                 # not in a notebook

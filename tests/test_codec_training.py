@@ -75,6 +75,8 @@ def test_a_run_begins_with_another(tmp_path, tracks):
     said = CliRunner().invoke(app, [*map(str, args)])
     assert said.exit_code == 0 and 'spectral step 2: loss' in said.stdout and 'tracks sdr' in said.stdout, said.output
     assert Codec.from_pretrained(tmp_path/'third'/'model').channels == 4
+    again = CliRunner().invoke(app, [*map(str, args)])
+    assert again.exit_code == 0 and 'is finished, more --steps go on' in again.stdout and 'nan' not in again.stdout, again.output
 
 def test_opus_is_aligned_and_better_with_more_bits():
     x = render_loop(5, 150, bars=1).waveform

@@ -111,7 +111,7 @@ def _cond(self:LoopPipeline, bpm, bars, clap=None, key='', descriptors=None, gri
     return Cond(phasors(T, bars*repeats), clap, curves(descriptors, T) if descriptors else None, grid_steps(grid, bars*repeats, T) if grid else None, key_vector(key) if key else None)
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
-GUIDANCE = dict(rhythm=3., clap=5., descriptors=1.5, steps=9., key=1.5)
+GUIDANCE = dict(rhythm=2.25, clap=5., descriptors=1.5, steps=9., key=1.5)
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 
 @patch

@@ -282,7 +282,7 @@ def _controls(pipe): # → name → widget
     told, follow = pipe.net.config.get, {'rhythm': 'beat'}
     follow |= {'clap': 'prompt'} if words else {}
     follow |= {'steps': 'steps'} if told('steps') else {}
-    guidance = {f'guidance {k}': W.FloatSlider(GUIDANCE[k], min=0, max=12, step=.1, description=f'follow {v}', continuous_update=False, **wide) for k, v in follow.items()}
+    guidance = {f'guidance {k}': W.FloatSlider(GUIDANCE[k], min=0, max=12, step=.05, description=f'follow {v}', continuous_update=False, **wide) for k, v in follow.items()}
     more = dict(audio=SoundPrompt()) if words and 'audio' in inspect.signature(pipe).parameters else {}
     if told('key'): more |= dict(key=W.Dropdown(options=['', *(f'{n} {mode}' for mode in PROFILES for n in NOTES)], description='key', **wide))
     if told('steps'): more |= dict(steps_grid=StepGrid(list(STEPS), layout=W.Layout(flex='1 1 100%', width='100%')))

@@ -7,7 +7,7 @@ __all__ = ['VOICES', 'KICKS', 'BASSES', 'CHANCE', 'STYLES', 'OFF', 'EIGHTHS', 'S
            'FILLS', 'SHIFTY', 'LEVEL', 'KEYS', 'SENDS', 'DUCKED', 'TARGET', 'CEILING', 'SHOTS', 'SOUNDS', 'QUALITIES',
            'DRUMS', 'ADJECTIVES', 'STYLE_WORDS', 'MISSING', 'NO', 'NOR', 'LOOPS', 'BPM', 'AT', 'TEMPLATES', 'RELATED',
            'FORMS', 'FIELDS', 'moving_filter', 'Style', 'euclid', 'Groove', 'echo', 'reverb', 'Mixer', 'k_weight',
-           'find_shots', 'tempo_words', 'captions', 'render_loop', 'render_stems']
+           'limit', 'find_shots', 'tempo_words', 'captions', 'render_loop', 'render_stems']
 
 # %% ../nbs/02_groovebox.ipynb #ceb12df8
 import re
@@ -451,8 +451,10 @@ def k_weight(f:np.ndarray, # Hz
     shelf = (1.58486*s**2+1.25872*s/.70718+1)/(s**2+s/.70718+1)
     return (np.abs(shelf*h**2/(h**2+h/.50033+1))**2).astype(np.float32)
 
-def _limit(x, sr):
-    "Gain (n,) that keeps every peak of x below the ceiling: looks ahead, around the circle."
+def limit(x:np.ndarray, # (n,)
+          sr:int, # Hz
+         ) -> np.ndarray: # gain (n,)
+    "What keeps every peak of x below the ceiling: looks ahead, around the circle."
     width = min(len(x), int(.006*sr))|1
     need = np.minimum(1, CEILING/np.maximum(np.abs(x), 1e-9)).astype(np.float32)
     return uniform_filter1d(minimum_filter1d(need, width, mode='wrap'), width-2, mode='wrap')
@@ -469,9 +471,9 @@ def _master(g, bus, sr):
     glue = (1+np.maximum(power, 0)/power.mean())**np.float32(-.15)
     gain = glue*np.float32(10**((TARGET-loud(y*glue))/20))
     for _ in range(2):
-        limited = gain*_limit(gain*y, sr)
+        limited = gain*limit(gain*y, sr)
         gain = gain*np.float32(10**(1.3*(TARGET-loud(limited*y))/20))
-    return sat, tone, gain*_limit(gain*y, sr)
+    return sat, tone, gain*limit(gain*y, sr)
 
 # %% ../nbs/02_groovebox.ipynb #a0eedf40
 SHOTS = { # voice → words in a file's name

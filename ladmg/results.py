@@ -21,7 +21,7 @@ from .metrics import (FAD, KAD, AttributeAccuracy, BeatScore, ClapScore, Copying
 from .pipeline import LoopPipeline
 
 # %% ../nbs/41_results.ipynb #dce666bb
-TRAINED = 30_000 # seed of the first of the 800 loops of four bars that the model in the package was trained on
+TRAINED = 30_000 # seed of the first of the 900 loops of four bars that the model in the package was trained on
 
 def held_out(n:int, # loops
              bars:int=4, seed:int=70_000, # of the first

@@ -120,14 +120,17 @@ def sdr_loss(x:Tensor, y:Tensor) -> Tensor: # (B, 1, S) → scalar, dB
     power = lambda v: v.square().mean((1, 2))+1e-6
     return 10*(power(x-y)/power(x)).log10().mean()
 
-def sound_losses(mels:Mels, x:Tensor, y:Tensor) -> dict: # name → scalar
-    "What is asked of a reconstruction y (B, 1, S) of x."
+def sound_losses(mels:Mels, x:Tensor, sure:Tensor, # original and what the latents tell of it (B, 1, S)
+                 draws): # one or two reconstructions, each with a hiss of its own -> name → scalar
+    "What is asked of a reconstruction."
     some = tuple(WINDOWS)[torch.randint(2, ()).item()::2]                         # every second window: now these, now those
     with torch.no_grad(): a = mels(x, some)
-    b = mels(y, some)
-    return {'sdr': sdr_loss(x, y),                                                # the same waveform
-            'mel': sum((p-q).abs().mean() for p, q in zip(a, b))/len(a),          # the same spectrum where it is loud
-            'log mel': log_distance(a, b).mean()}                                 # the same spectrum where it is soft
+    b = [mels(y, some) for y in draws]
+    score = lambda d: sum(d(a, m) for m in b)/len(b)-(d(*b)/2 if len(b) == 2 else 0)
+    return {'sdr': sdr_loss(x, sure),                                             # the same waveform
+            'mel': score(lambda p, q: sum((u-v).abs().mean() for u, v in zip(p, q))/len(p)), # the same spectrum where it is loud
+            'log mel': score(lambda p, q: log_distance(p, q).mean())}             # the same spectrum where it is soft
+
 
 # %% ../nbs/06_codec_training.ipynb #3bf90419
 class Balancer(nn.Module):
@@ -174,7 +177,9 @@ class Trainee(nn.Module):
             self.disc = MultiScaleSTFTDiscriminator(filters) if filters else None
 
     def encode(self, x): return self.model.encoder(x) # (B, 1, S) → (B, D, T)
-    def decode(self, z): return self.model.decoder(z)
+    def decode(self, z, draws=0): # (B, D, T) → (B, 1, S); with hiss (B, 1+draws, S): what the latents tell, and noises to add to it
+        noises = draws if self.model.decoder.hiss else 0
+        return self.model.decoder(z, *torch.randn(noises, len(z), 1, z.shape[-1]*self.model.encoder.hop_length, device=z.device))
     def quantise(self, z, bandwidth): # kbit/s
         q = self.model.quantizer
         return q.decode(q.encode(z, self.model.frame_rate, bandwidth))
@@ -190,10 +195,12 @@ class Trainee(nn.Module):
 def codec_loss(net:Trainee, x:Tensor) -> dict: # x (B, 1, S)
     "The loss of one batch: its value is the weighted sum, its gradient the balanced one."
     z = net.encode(x)
-    y = net.decode(net.disturb(z))[..., :x.shape[-1]].float()
+    y = net.decode(net.disturb(z), 2)[..., :x.shape[-1]].float()
     out, critic, extra = y.detach().requires_grad_(), 0., {}                      # gradients stop here, and are balanced
-    losses = sound_losses(net.mels, x, out)
-    if net.disc: critic, extra = judge(net.disc, x, out, losses)
+    sure, *hisses = out.split(1, 1)
+    draws = [sure+h for h in hisses] or [sure]
+    losses = sound_losses(net.mels, x, sure, draws)
+    if net.disc: critic, extra = judge(net.disc, x, draws[0], losses)
     (grad, norms), kl = net.balance(losses, out), gauss_kl(z, net.rho)
     value = sum(net.balance.weights[k]*l.detach() for k, l in losses.items())
     through = (y*grad).sum()+net.kl*kl+critic                                     # the derivative of (y·grad) with respect to y is grad
@@ -354,8 +361,9 @@ def validate(net:Trainee, x:Tensor, # (n, 1, S)
     share = (v := torch.linalg.eigvalsh(cov).clamp(min=1e-12))/v.sum()
     scores = {'dimensions': (-(share*share.log()).sum()).exp().item(), 'predictable': predictable(z)} # the exponential of the variances' entropy; R²
     for name, v in versions.items():
-        y = torch.cat([net.decode(c) for c in v.split(8)])[..., :x.shape[-1]]
-        scores |= {'sdr'+name: si_sdr(x, y).median().item(), 'mel'+name: mel_distance(x, y).median().item()}
+        with torch.random.fork_rng(devices=[]):                                   # the same hiss each time
+            torch.manual_seed(0); y = torch.cat([net.decode(c, 1) for c in v.split(8)])[..., :x.shape[-1]]
+        scores |= {'sdr'+name: si_sdr(x, y[:, :1]).median().item(), 'mel'+name: mel_distance(x, y.sum(1, keepdim=True)).median().item()}
     return scores
 
 def predictable(z:Tensor, # (n, D, T)
@@ -378,10 +386,10 @@ def phase_net(phase, config, state, # weights to begin with; None = fresh ones
               some, # step → clips to measure latents on
               made, # is there a run of this phase, whose checkpoint will be read?
               channels, n_q, filters, **options) -> Trainee: # of `Trainee`
-    "What is trained in a phase: all, all against a critic, or the decoder behind a quantiser."
+    "What is trained in a phase: all, all against a critic, or the decoder, with context and hiss, behind a quantiser."
     new, frame_rate = dict(config), build_encodec(**config).frame_rate
     if channels and state is not None: new['dimension'] = min(channels, config.get('dimension', 32))
-    if phase == 'quantised': new |= dict(n_q=n_q or int(1200/frame_rate), context=4)
+    if phase == 'quantised': new |= dict(n_q=n_q or int(1200/frame_rate), context=4, hiss=160)
     net = Trainee(new, filters=filters if phase == 'adversarial' else 0, **options)
     if phase == 'quantised': net.model.encoder.requires_grad_(False)
     if made or state is None: return net

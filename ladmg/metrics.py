@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EDGES', 'SPEEDS', 'HEARD_IN', 'band_levels', 'band_stats', 'BandStats', 'default_embedding', 'embed', 'TwoSets',
            'frechet', 'FAD', 'FADInfinity', 'KAD', 'TempoScore', 'on_a_line', 'heard_beats', 'BeatScore', 'StepScore',
-           'Gaps', 'ClapScore', 'features', 'Judge', 'AttributeAccuracy', 'line_features', 'join_ranks', 'JoinScore',
-           'Diversity', 'Copying']
+           'Gaps', 'Buzz', 'Reconstruction', 'ClapScore', 'features', 'Judge', 'AttributeAccuracy', 'line_features',
+           'join_ranks', 'JoinScore', 'Diversity', 'Copying']
 
 # %% ../nbs/40_metrics.ipynb #479ef578
 import hashlib
@@ -25,7 +25,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from .codec import gaps
+from .codec import buzz, gaps, mel_distance, onset_f, si_sdr
 from .core import LadmgError, generator
 from .dataset import STEPS, heard_onsets
 from .groovebox import render_loop
@@ -214,14 +214,39 @@ class StepScore(Metric):
 class Gaps(Metric):
     "Mean dynamics of four bands in dB (`codec.gaps`)."
     full_state_update, higher_is_better = False, True
+    measure, size = staticmethod(gaps), (4,)
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.add_state('total', torch.zeros(4, dtype=torch.float64), dist_reduce_fx='sum'); self.add_state('n', torch.tensor(0), dist_reduce_fx='sum')
+        self.add_state('total', torch.zeros(self.size, dtype=torch.float64), dist_reduce_fx='sum'); self.add_state('n', torch.tensor(0), dist_reduce_fx='sum')
 
     def update(self, loops):
-        for l in loops: self.total += torch.from_numpy(gaps(l.waveform.mean(0), l.sample_rate)); self.n += 1
+        for l in loops: self.total += torch.as_tensor(self.measure(l.waveform.mean(0), l.sample_rate)); self.n += 1
 
-    def compute(self) -> Tensor: return self.total/self.n # (4,) dB
+    def compute(self) -> Tensor: return self.total/self.n
+
+class Buzz(Gaps):
+    "Mean share of the highs that repeats at the codec's frame rate (`codec.buzz`)."
+    higher_is_better, measure, size = False, staticmethod(buzz), ()
+
+
+# %% ../nbs/40_metrics.ipynb #5ca0d9e3
+class Reconstruction(Metric):
+    "How near loops are to those that they were made of: `sdr` in dB, `mel` in nepers, `onsets` from 0 to 1."
+    full_state_update = False
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        for s in ('sdr', 'mel', 'onsets'): self.add_state(s, [], dist_reduce_fx='cat')
+
+    def update(self, loops, originals): # two lists of Loops, in the same order
+        for a, b in zip(originals, loops, strict=True):
+            if a.waveform.shape != b.waveform.shape or a.sample_rate != b.sample_rate: raise LadmgError('An original and its reconstruction have other lengths, channels or sample rates: resample them first.')
+            x, y = a.waveform.mean(0)[None, None], b.waveform.mean(0)[None, None]
+            self.sdr.append(si_sdr(x, y)); self.mel.append(mel_distance(x, y, a.sample_rate)); self.onsets.append(torch.tensor([onset_f(x, y, a.sample_rate)]))
+
+    def compute(self) -> dict:
+        sdr, mel, onsets = (dim_zero_cat(s) for s in (self.sdr, self.mel, self.onsets))
+        return dict(sdr=sdr.median(), mel=mel.median(), onsets=onsets.mean())
+
 
 # %% ../nbs/40_metrics.ipynb #b71678ca
 class ClapScore(Metric):

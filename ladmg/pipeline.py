@@ -122,7 +122,7 @@ def limited(wave:torch.Tensor, # (channels, S)
     return wave*gain*torch.from_numpy(limit(gain*peak.numpy(), sample_rate))
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
-GUIDANCE = dict(rhythm=2.25, clap=5., descriptors=1.5, steps=9., key=1.5)
+GUIDANCE = dict(rhythm=1.75, clap=5., descriptors=1.5, steps=9., key=1.5)
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 
 @patch

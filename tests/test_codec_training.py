@@ -43,6 +43,19 @@ def test_a_batch_of_silence_gives_a_finite_step():
     out = codec_loss(net, torch.zeros(2, 1, 6400)); out['loss'].backward()
     assert all(v.isfinite() for v in out.values()) and all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
+def test_hiss_is_saved_and_is_the_same_in_the_same_frame(tmp_path):
+    torch.manual_seed(0); config = dict(n_filters=2, dimension=4, lstm=0, hiss=160); model = build_encodec(**config)
+    with torch.no_grad(): model.decoder.hiss.net[3].bias += 4
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    Codec(model, config).save(tmp_path/'codec', state, '# A codec that hisses\n')
+    codec, z = Codec.from_pretrained(tmp_path/'codec'), torch.randn(2, 4, 64)
+    hiss = codec.decode(z)-codec.decode(z, hiss=False)
+    assert hiss.std() > .05 and torch.equal(codec.decode(z), codec.decode(z))
+    for way in (dict(circular=True), dict(chunk=24), dict(circular=True, chunk=24)):             # but for the rim of a piece
+        torch.testing.assert_close((codec.decode(z, **way)-codec.decode(z, **way, hiss=False))[..., 640:-640], hiss[..., 640:-640], atol=2e-3, rtol=0)
+    around = codec.decode(z, circular=True)-codec.decode(z, circular=True, hiss=False)
+    assert (around[..., 0]-around[..., -1]).abs().max() < 2*around.diff().abs().max()            # no step at the join
+
 def test_foreign_weights_are_refused_in_a_sentence(tmp_path, tracks):
     save_file({'a': torch.zeros(1)}, tmp_path/'foreign.safetensors'); (tmp_path/'broken.safetensors').write_bytes(b'junk')
     with pytest.raises(LadmgError, match='another network'): next(train_codec(tmp_path/'a', tracks, init=tmp_path/'foreign.safetensors', **TINY))

@@ -71,6 +71,7 @@ class Decoder(SEANetDecoder):
             if not hiss or self.hiss or not hasattr(layer, 'convtr'): continue
             conv = layer.convtr.convtr; hop //= conv.stride[0]
             if 4*hop <= hiss: self.at, self.hiss = k+1, Hiss(conv.out_channels, hiss, hop) # behind the first level that is fine enough
+        if hiss and not self.hiss: raise LadmgError(f'Hiss is shaped in windows of at least 4 samples, got {hiss}: try 160, or 0 for none.')
 
     def forward(self, z, # (B, D, T)
                 *noises): # (B, 1, S) each -> (B, ch+N, S): what the latents tell, then each noise as hiss
@@ -396,7 +397,9 @@ def buzz(wave, # (S,) or (1, S)
          frame_rate:float=75., # of the codec
         ) -> float: # 0 to 1
     "How much of the highs repeats at the frame rate."
-    power, lag = torch.fft.rfft(torch.as_tensor(wave).reshape(-1)).abs().square(), sample_rate/frame_rate
+    x, lag = torch.as_tensor(wave).reshape(-1), sample_rate/frame_rate
+    if len(x) < 4*lag: raise LadmgError(f'Buzz is told by what repeats: give at least four frames, {4*lag:.0f} samples, got {len(x)}.')
+    power = torch.fft.rfft(x).abs().square()
     power[:round(4000*2*len(power)/sample_rate)] = 0
     r = torch.fft.irfft(power)
     around = [r[round(.99*k*lag):round(1.01*k*lag)+1].max() for k in (1, 2)]

@@ -7,7 +7,7 @@ __all__ = ['VOICES', 'KICKS', 'BASSES', 'CHANCE', 'STYLES', 'OFF', 'EIGHTHS', 'S
            'FILLS', 'SHIFTY', 'LEVEL', 'KEYS', 'SENDS', 'DUCKED', 'TARGET', 'CEILING', 'SHOTS', 'SOUNDS', 'QUALITIES',
            'DRUMS', 'ADJECTIVES', 'STYLE_WORDS', 'MISSING', 'NO', 'NOR', 'LOOPS', 'BPM', 'AT', 'TEMPLATES', 'RELATED',
            'FORMS', 'FIELDS', 'moving_filter', 'Style', 'euclid', 'Groove', 'echo', 'reverb', 'Mixer', 'k_weight',
-           'limit', 'find_shots', 'tempo_words', 'captions', 'render_loop', 'render_stems']
+           'limit', 'loudness', 'level', 'find_shots', 'tempo_words', 'captions', 'render_loop', 'render_stems']
 
 # %% ../nbs/02_groovebox.ipynb #ceb12df8
 import re
@@ -459,21 +459,41 @@ def limit(x:np.ndarray, # (n,)
     need = np.minimum(1, CEILING/np.maximum(np.abs(x), 1e-9)).astype(np.float32)
     return uniform_filter1d(minimum_filter1d(need, width, mode='wrap'), width-2, mode='wrap')
 
+@lru_cache(maxsize=8)
+def _heard(n, sr): return k_weight(rfftfreq(n, 1/sr).astype(np.float32))
+
+def loudness(x:np.ndarray, # (C, n)
+             sr:int, # Hz
+            ) -> float: # LUFS, at least −70
+    "Integral of the K-weighted power of all channels (ITU-R BS.1770, without gates)."
+    n = next_fast_len(x.shape[-1], True)
+    power = 2*(np.abs(rfft(x, n))**2*_heard(n, sr)).sum()/n/x.shape[-1]
+    return max(-.691+10*np.log10(power+1e-12), -70.)
+
+def level(x:np.ndarray, # (C, n)
+          sr:int, # Hz
+          target:float|None=TARGET, # LUFS; None = as loud as it is
+          gain=np.float32(1), # to begin with; a number or (n,)
+          most:float=np.inf, # dB of limiting; what is louder still is turned down before
+         ) -> np.ndarray: # gain (n,)
+    "What brings x to a loudness with every peak below the ceiling."
+    up = lambda gain: np.float32(1 if target is None else 10**((target-loudness(gain*x, sr))/20))
+    down = lambda gain: gain*np.float32(min(1, CEILING*10**(most/20)/max(np.abs(gain*x).max(), 1e-9)))
+    held = lambda gain: gain*limit(gain*np.abs(x).max(0), sr)
+    gain = down(gain*up(gain))
+    for _ in range(2): gain = down(gain*up(held(gain))**1.3)        # a limiter takes loudness: ask for a little more
+    return held(gain)
+
 def _master(g, bus, sr):
     "Saturation (n,), tone (n//2+1,), gain (n,): in this order."
     n, f = len(bus), rfftfreq(len(bus), 1/sr).astype(np.float32)
     hot = g.drive*bus/np.abs(bus).max()
     sat = np.where(np.abs(hot) > 1e-4, np.tanh(hot)/np.where(hot, hot, 1), 1).astype(np.float32)
     tone = (np.clip(f, 60, 12000)/800)**np.float32(.3*g.bright)/np.sqrt(1+(28/np.maximum(f, .1))**8)*(f > 0)
-    y, k = irfft(rfft(bus*sat)*tone, n), k_weight(f)
-    loud = lambda x: -.691+10*np.log10(2*(np.abs(rfft(x))**2*k).sum()/n**2)
+    y = irfft(rfft(bus*sat)*tone, n)
     power = uniform_filter1d(y**2, min(n, int(.08*sr)), mode='wrap')
     glue = (1+np.maximum(power, 0)/power.mean())**np.float32(-.15)
-    gain = glue*np.float32(10**((TARGET-loud(y*glue))/20))
-    for _ in range(2):
-        limited = gain*limit(gain*y, sr)
-        gain = gain*np.float32(10**(1.3*(TARGET-loud(limited*y))/20))
-    return sat, tone, gain*limit(gain*y, sr)
+    return sat, tone, level(y[None], sr, gain=glue)
 
 # %% ../nbs/02_groovebox.ipynb #a0eedf40
 SHOTS = { # voice → words in a file's name

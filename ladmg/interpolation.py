@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .codec import to_waveform
 from .core import LadmgError, check_bpm
+from .groovebox import TARGET
 from .pipeline import LoopPipeline
 
 # %% ../nbs/31_interpolation.ipynb #624871ae
@@ -67,5 +68,5 @@ def morph(pipe:LoopPipeline, a, b, # prompts or loops
     def at(v, w):
         z = pipe._latents(check_bpm(bpm), bars, [seed], pipe._cond(bpm, bars, v), guidance, steps=steps)
         names = [e if isinstance(e, str) else 'a loop' for e in (a, b)]
-        return pipe._loop(to_waveform(pipe.codec, z.float(), bpm, bars, pipe.net.stride)[0].cpu(), bpm, bars, dict(seed=seed, steps=steps, guidance=guidance, morph=names, at=w))
+        return pipe._loop(to_waveform(pipe.codec, z.float(), bpm, bars, pipe.net.stride)[0].cpu(), bpm, bars, dict(seed=seed, steps=steps, guidance=guidance, morph=names, at=w), TARGET)
     return [at(v, i/max(n-1, 1)) for i, v in enumerate(path(ends, n))]

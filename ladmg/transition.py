@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from .audio import Loop
 from .core import Cond, LadmgError, check_bpm
 from .interpolation import slerp
-from .pipeline import GUIDANCE, LoopPipeline, limited
+from .pipeline import GUIDANCE, LoopPipeline, mastered
 from .rhythm import saws
 from .sampling import Guided, circle_noise, integrate
 
@@ -96,4 +96,4 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
         z = integrate(Windows(pipe.net, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
     wave = codec.decode(z.float(), circular=True, chunk=4096)[0].cpu()
     recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
-    return Loop(limited(wave, codec.sample_rate), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)
+    return Loop(mastered(wave, codec.sample_rate), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

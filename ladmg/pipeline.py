@@ -121,7 +121,7 @@ def mastered(wave:torch.Tensor, # (channels, S)
     return wave*torch.from_numpy(level(wave.numpy(), sample_rate, loudness, most=most))
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
-GUIDANCE = dict(rhythm=1.75, clap=4., descriptors=1.5, steps=9., key=1.5)
+GUIDANCE = dict(rhythm=1.6, clap=4., descriptors=1.5, steps=9., key=1.5)
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 
 @patch

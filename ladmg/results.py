@@ -44,10 +44,11 @@ def measure(loops, # what was made
             music, # what it is compared with
             said, # (text, claims) of each loop
             judge:Judge, clap, training=None, # loops that the model was trained on
+            copies=(), # the same through its codec: what it would give of them, had it learnt them by heart
            ) -> dict: # measure → number
     "One column of the table."
     distances = MetricCollection([FAD(), FADInfinity(), KAD()], compute_groups=[['FAD', 'FADInfinity', 'KAD']])
-    tempo, beat, gaps, hum, join, like, obeyed, spread, near = TempoScore(), BeatScore(), Gaps(), Buzz(), JoinScore(), ClapScore(clap), AttributeAccuracy(judge), Diversity(), Copying()
+    tempo, beat, gaps, hum, join, like, obeyed, spread = TempoScore(), BeatScore(), Gaps(), Buzz(), JoinScore(), ClapScore(clap), AttributeAccuracy(judge), Diversity()
     distances.update(music, real=True); join.update([*music, *(training or [])], real=True)       # what one learnt from joins as well as any
     for m in (distances, join, tempo, beat, gaps, hum, spread): m.update(loops)
     like.update(loops, [text for text, _ in said]); obeyed.update(loops, [claims for _, claims in said])
@@ -56,9 +57,11 @@ def measure(loops, # what was made
     out |= {f'gaps {band}, dB': v for band, v in zip(('below 150 Hz', 'to 1 kHz', 'to 4 kHz', 'above'), g)}
     out |= {'buzz': hum.compute(), 'join, worst rank': (j := join.compute())['worst'], 'join, standard error': j['noise'], 'FAD': d['FAD'], 'FAD∞': d['FADInfinity'], 'KAD': d['KAD'], 'KAD, low': d['KAD_low'], 'KAD, high': d['KAD_high']}
     out |= {'diversity': spread.compute(), 'CLAP score': like.compute()['score'], 'prompts obeyed': o.pop('mean')} | {f'obeyed: {k}': v for k, v in o.items()}
-    if training:
-        for kind, of in (('training', training), ('held', music), ('made', loops)): near.update(of, kind)
-        out |= {f'nearest training loop, {k[5:]}': v for k, v in near.compute().items() if k.startswith('made')}
+    for name, of in (('training loop', training), ('copy of one', copies)):
+        if not of: continue
+        near = Copying()
+        for kind, some in (('training', of), ('held', music), ('made', loops)): near.update(some, kind)
+        out |= {f'nearest {name}, {k[5:]}': v for k, v in near.compute().items() if k.startswith('made')}
     return {k: float(v) for k, v in out.items()}
 
 def evaluate(pipe:LoopPipeline, n:int=200, # loops
@@ -79,7 +82,8 @@ def evaluate(pipe:LoopPipeline, n:int=200, # loops
         t = time.perf_counter()
         columns[name] = [pipe(text, l.bpm, bars, seed+i, **settings)[0] for i, ((text, _), l) in enumerate(zip(asked[name], tqdm(heard, desc=name, unit='loop', leave=False)))]
         speed[name] = sum(l.seconds for l in columns[name])/(time.perf_counter()-t)
-    scores = {name: measure(loops, music, asked[name], judge, pipe.clap, trained) for name, loops in tqdm(columns.items(), desc='measure', leave=False)}
+    copies = [through(pipe.codec, l) for l in tqdm(trained, desc='copies', leave=False)]
+    scores = {name: measure(loops, music, asked[name], judge, pipe.clap, trained, copies) for name, loops in tqdm(columns.items(), desc='measure', leave=False)}
     for name, s in speed.items(): scores[name]['times real time'] = s
     return dict(model=pipe.name, codec=pipe.codec.name, clap=pipe.clap.name, embedding=default_embedding().name, loops=n, bars=bars, seed=seed, judge=judge.accuracy, scores=scores)
 

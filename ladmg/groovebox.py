@@ -468,7 +468,7 @@ def loudness(x:np.ndarray, # (C, n)
     "Integral of the K-weighted power of all channels (ITU-R BS.1770, without gates)."
     n = next_fast_len(x.shape[-1], True)
     power = 2*(np.abs(rfft(x, n))**2*_heard(n, sr)).sum()/n/x.shape[-1]
-    return max(-.691+10*np.log10(power+1e-12), -70.)
+    return max(float(-.691+10*np.log10(power+1e-12)), -70.)
 
 def level(x:np.ndarray, # (C, n)
           sr:int, # Hz

@@ -146,6 +146,7 @@ def __call__(self:LoopPipeline, prompt:str|None=None, # what it should sound lik
     for what, value, most in (('bars', bars, 64), ('n', n, 10_000), ('steps', steps, 10_000), ('best_of', best_of, 100)):
         if value not in range(1, most+1): raise LadmgError(f'{what} must be a whole number from 1 to {most}, got {value!r}.')
     if negative_prompt and not (prompt or audio): raise LadmgError('A negative prompt needs a prompt to differ from: say what it should sound like, too.')
+    if loudness is not None and not (isinstance(loudness, (int, float)) and -70 <= loudness <= 0): raise LadmgError(f'Loudness is in LUFS, from -70 to 0, got {loudness!r}: try -12, or None for that of the network.')
     if descriptors and 'loudness' in descriptors: loudness = None
     asked = {k: v for k, v in dict(prompt=prompt, negative_prompt=negative_prompt, key=key, descriptors=descriptors, steps_grid=steps_grid).items() if v}
     clap, bad = self.embed(prompt, audio), self.embed(negative_prompt)

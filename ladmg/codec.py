@@ -59,6 +59,7 @@ class Hiss(nn.Module):
         kw = dict(n_fft=len(self.window), hop_length=self.hop, window=self.window)
         bins = F.interpolate(self.net(h).mT, len(self.window)//2+1, mode='linear', align_corners=True).mT
         gain = F.pad(bins.sigmoid(), (0, 1), mode='replicate')
+        gain[:, :len(self.window)//40] = 0                                      # no noise between the harmonics of a bass
         return torch.istft(gain*torch.stft(noise[:, 0], **kw, pad_mode='constant', return_complex=True), **kw, length=noise.shape[-1])[:, None]
 
 class Decoder(SEANetDecoder):
@@ -147,6 +148,7 @@ class Codec(nn.Module):
         self.model, self.config, causal = fold(quicken(model)).eval(), dict(config or {}), model.encoder.model[0].causal
         self.lead = ((64 if self.config.get('lstm', 2) else 16) if lead is None else lead) if causal else None
         self.tail = 2*self.config.get('context', 0)+bool(self.config.get('hiss')) if causal else None    # frames after
+        self.forgets = causal and not self.config.get('lstm', 2) # is what lies before the lead-in of no account?
         D = model.quantizer.dimension+bool(model.normalize)      # a model that normalises says the loudness in one channel more
         self.register_buffer('mean', torch.zeros(D)); self.register_buffer('axes', torch.eye(D)); self.register_buffer('std', torch.ones(D))
 
@@ -184,6 +186,8 @@ def _run(self, fn, x, circular, chunk, per_in, per_out):
     "`fn` over windows of x (B, ·, T·per_in) -> (B, ·, T·per_out)."
     T, out = x.shape[-1]//per_in, []
     lead, tail = (T, T) if self.lead is None else (self.lead, self.tail)
+    if chunk is None and self.forgets and x.device.type == 'cpu' and T and x.shape[-1] == T*per_in:
+        return torch.cat([_run(self, fn, row, circular, 256, per_in, per_out) for row in x.split(1)]) # what fits into the cache is faster
     if not circular and chunk is None: return fn(x)
     frames = x.unflatten(-1, (T, per_in))
     for i, keep in windows(T, chunk, lead, tail, circular):
@@ -210,7 +214,7 @@ def _unembed(self:Codec, e): # (B, D, T) → (B, ch, S); what is more than D is 
 @torch.inference_mode()
 def encode(self:Codec, wave:Tensor, # (B, channels, S) at the codec's rate
            circular:bool=False, # does the end lead into the start? S must be a multiple of `hop` then
-           chunk:int|None=None, # frames at a time, for flat memory; None = all at once
+           chunk:int|None=None, # frames at a time, for flat memory; None = all at once, or what is fast where it makes no difference
            bandwidth:float|None=None, # kbit/s: latents behind the quantiser instead of before it
           ) -> Tensor: # (B, C, T), white over the corpus that the codec was whitened on
     "Sound → latents."
@@ -230,7 +234,7 @@ def encode(self:Codec, wave:Tensor, # (B, channels, S) at the codec's rate
 @torch.inference_mode()
 def decode(self:Codec, z:Tensor, # (B, C, T)
            circular:bool=False, # does the end lead into the start?
-           chunk:int|None=None, # frames at a time, for flat memory; None = all at once
+           chunk:int|None=None, # frames at a time, for flat memory; None = all at once, or what is fast where it makes no difference
            hiss:bool=True, # with noise, if the decoder has any: always the same in the same frame
           ) -> Tensor: # (B, channels, S)
     "Latents → sound: T·hop samples, or what `encodec` makes of overlapping segments."

@@ -74,16 +74,19 @@ class Guided:
     "A field out of a field: a weight for each condition (Ho, Salimans 2022; chained as in Brooks et al. 2022, arXiv 2211.09800)."
     def __init__(self, field, # field(x, alpha, cond) → dx, trained with dropout of conditions
                  weights=1., # a number, or {'rhythm': …, 'clap': …, 'descriptors': …}; each a number, or (T,) one per frame
-                 negative:Cond|None=None): # what to move away from
-        self.field, self.weights, self.negative = field, weights, negative or Cond()
+                 negative:Cond|None=None, # what to move away from
+                 ease:float=0.): # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
+        self.field, self.weights, self.negative, self.ease = field, weights, negative or Cond(), ease
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
 
-    def stages(self, cond:Cond) -> list: # [(coefficient, Cond)], those with coefficient 0 left out
+    def stages(self, cond:Cond, alpha:float=1.) -> list: # [(coefficient, Cond)], those with coefficient 0 left out
         "What has to be asked, and what each answer counts."
+        weights = self.weights
+        if isinstance(weights, dict) and 'clap' in weights and alpha < self.ease: weights = weights | {'clap': 1+(weights['clap']-1)/3}
         out, given = [[1., cond.only()]], []                              # D(∅)
         for k, v in cond.items():
-            w, bad = self.weights.get(k, 1.) if isinstance(self.weights, dict) else self.weights, getattr(self.negative, k)
+            w, bad = weights.get(k, 1.) if isinstance(weights, dict) else weights, getattr(self.negative, k)
             if bad is None: out[-1][0] = out[-1][0] - w
             else:
                 bad = (bad if bad.ndim == v.ndim else bad[..., None]).to(v).expand_as(v)
@@ -92,7 +95,7 @@ class Guided:
         return [(c, s) for c, s in out if torch.as_tensor(c).any()]
 
     def __call__(self, x, alpha, cond):
-        coefficients, conds = zip(*self.stages(cond or Cond()))
+        coefficients, conds = zip(*self.stages(cond or Cond(), float(alpha[0])))
         n = len(conds)
         answers = self.field(x.repeat(n, *[1]*(x.ndim-1)), alpha.repeat(n), Cond.cat(conds)).chunk(n)
         return sum(torch.as_tensor(c).to(x)*d for c, d in zip(coefficients, answers))

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from .audio import Loop
 from .core import Cond, LadmgError, check_bpm
 from .interpolation import slerp
-from .pipeline import GUIDANCE, LoopPipeline, mastered
+from .pipeline import EASE, GUIDANCE, LoopPipeline, mastered
 from .rhythm import saws
 from .sampling import Guided, circle_noise, integrate
 
@@ -64,7 +64,7 @@ class Windows:
             at = torch.as_tensor((np.asarray(some)[:, None]+np.arange(size)) % T, device=x.device)
             part = lambda v: v[0][:, at].transpose(0, 1) if v.ndim == 3 else v.expand(len(at), -1)       # (1, C, T) → (windows, C, size)
             weights = {k: w[at][:, None] if torch.is_tensor(w) and w.ndim else w for k, w in self.weights.items()} if isinstance(self.weights, dict) else self.weights
-            d = Guided(self.net, weights)(part(x), alpha.expand(len(at)), cond.map(part))
+            d = Guided(self.net, weights, ease=EASE)(part(x), alpha.expand(len(at)), cond.map(part))
             for a, v in zip(at, d): out[:, a] += v*fade; total[a] += fade
         return (out/total)[None]
 
@@ -94,6 +94,6 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
     with tqdm(total=steps, desc='mix', unit='step', disable=not progress) as bar:
         def tick(step, total, x): bar.update(); return callback(step, total, x) if callback else None
         z = integrate(Windows(pipe.net, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
-    wave = codec.decode(z.float(), circular=True, chunk=4096)[0].cpu()
+    wave = codec.decode(z.float(), circular=True, chunk=512)[0].cpu()
     recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
     return Loop(mastered(wave, codec.sample_rate), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

@@ -4,7 +4,7 @@ import numpy as np, pytest, soundfile as sf, torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 from ladmg.cli import app
-from ladmg.codec import Codec, build_encodec, mel_distance, onset_f, gaps
+from ladmg.codec import Codec, Hiss, build_encodec, mel_distance, onset_f, gaps
 from ladmg.codec_training import NET, Clips, Trainee, codec_loss, gather, held_out, opus, read_log, start_from, train_codec
 from ladmg.core import LadmgError
 from ladmg.groovebox import render_loop
@@ -55,6 +55,19 @@ def test_hiss_is_saved_and_is_the_same_in_the_same_frame(tmp_path):
         torch.testing.assert_close((codec.decode(z, **way)-codec.decode(z, **way, hiss=False))[..., 640:-640], hiss[..., 640:-640], atol=2e-3, rtol=0)
     around = codec.decode(z, circular=True)-codec.decode(z, circular=True, hiss=False)
     assert (around[..., 0]-around[..., -1]).abs().max() < 2*around.diff().abs().max()            # no step at the join
+
+def test_hiss_keeps_out_of_the_lows():
+    torch.manual_seed(0); hiss = Hiss(4, 160, 40)
+    with torch.no_grad(): hiss.net[3].bias += 12; noise = hiss(torch.zeros(1, 4, 600), torch.randn(1, 1, 24000))[0, 0]       # every gain is open
+    power = torch.fft.rfft(noise).abs().square()                                                                    # a bin is 1 Hz
+    assert power[:300].mean() < 1e-3*power[1000:].mean() and power[700:900].mean() > .5*power[1000:].mean()
+
+def test_chunks_that_nobody_asked_for_change_nothing():
+    torch.manual_seed(0); config = dict(n_filters=2, dimension=4, lstm=0); codec = Codec(build_encodec(**config), config)
+    x, z = .1*torch.randn(2, 1, 600*codec.hop), torch.randn(2, 4, 600)
+    for kw in ({}, dict(circular=True)):
+        torch.testing.assert_close(codec.encode(x, **kw), codec.encode(x, chunk=600, **kw), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(codec.decode(z, **kw), codec.decode(z, chunk=600, **kw), atol=1e-5, rtol=1e-4)
 
 def test_foreign_weights_are_refused_in_a_sentence(tmp_path, tracks):
     save_file({'a': torch.zeros(1)}, tmp_path/'foreign.safetensors'); (tmp_path/'broken.safetensors').write_bytes(b'junk')

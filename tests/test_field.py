@@ -4,6 +4,7 @@ import pytest
 import torch
 from ladmg.blending import blending_loss
 from ladmg.core import Cond, LadmgError, generator
+from ladmg.pipeline import LoopPipeline
 from ladmg.sampling import Guided, SOLVERS, circle_noise, integrate, reindex
 from ladmg.unet import UNet
 
@@ -96,3 +97,10 @@ def test_short_noise(T):
     x = circle_noise(0, 3, T)
     assert x.shape == (3, T) and x.isfinite().all()
     torch.testing.assert_close(reindex(reindex(x, 16), T), x, atol=1e-5, rtol=0)
+
+def test_the_pipeline_holds_words_back_at_first(monkeypatch):
+    pipe = LoopPipeline.from_pretrained(dtype=torch.float32)
+    hear = lambda **kw: pipe(bpm=170, bars=1, steps=4, **kw)[0].waveform
+    held, alone = hear(prompt='dark techno'), hear()
+    monkeypatch.setattr('ladmg.pipeline.EASE', 0.)
+    assert (hear(prompt='dark techno')-held).abs().max() > .01 and torch.equal(hear(), alone)             # only words

@@ -100,14 +100,15 @@ def atomic(path): # file or folder to write
     except OSError as e: raise _unwritable(path, e) from e
     try:
         yield tmp/path.name
-        for f in [tmp/path.name, *(tmp/path.name).rglob('*')]: _sync(f)
+        for f in [tmp/path.name, *(tmp/path.name).rglob('*')]: _settle(f, path.parent.stat().st_mode)
         if path.is_dir(): os.replace(path, tmp/'old')
         os.replace(tmp/path.name, path)
     except OSError as e: raise _unwritable(path, e) from e
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-def _sync(f):
+def _settle(f, mode): # of the folder it comes to
     if f.is_file():
+        f.chmod(f.stat().st_mode | mode & 0o444)                                  # safetensors lets nobody but the owner read
         with open(f, 'rb') as h: os.fsync(h.fileno())
 
 def _unwritable(path, e):
@@ -129,11 +130,11 @@ def save_folder(folder, # where to; a folder that is there is replaced as a whol
         (tmp/'README.md').write_text(card)
 
 # %% ../nbs/00_core.ipynb #78b8d7fc
-def weights_hash(folder) -> str: # 12 hex digits
-    "Identity of the weights in a model's folder: goes into recipes and caches."
-    return hashlib.sha256((Path(folder)/'model.safetensors').read_bytes()).hexdigest()[:12]
+def weights_hash(*folders) -> str: # 12 hex digits
+    "Identity of the weights in models' folders: goes into recipes and caches."
+    return hashlib.sha256(b''.join((Path(f)/'model.safetensors').read_bytes() for f in folders)).hexdigest()[:12]
 
-def packaged(kind:str) -> Path: # 'codec' | 'clap' | 'unet'
+def packaged(kind:str) -> Path: # 'codec' | 'clap' | 'unet' | 'weak' | 'beats'
     "The folder of the weights that come with the package."
     return Path(__file__).parent/'weights'/kind
 

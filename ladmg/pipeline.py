@@ -29,10 +29,12 @@ class LoopPipeline:
     def __init__(self, net, # a field, on its device, in evaluation mode
                  codec:Codec, # the one whose latents the network was trained on
                  name:str='', # of the network's weights, for the recipe
-                 clap:Clap|None=None): # the one whose vectors it was trained with; None = that of the package, once it is needed
-        if net.config['channels'] != codec.channels or net.config.get('codec', codec.name) != codec.name:
-            raise LadmgError(f"The network was trained on latents of {net.config.get('codec', 'another codec')!r}, this codec is {codec.name!r}: give the codec it was trained with.")
-        self.net, self.codec, self.name, self._clap = net, codec, name, clap
+                 clap:Clap|None=None, # the one whose vectors it was trained with; None = that of the package, once it is needed
+                 weak=None): # a lesser network of the same codec, for `Guided`
+        for which, n in (('network', net), ('lesser network', weak)):
+            if n and (n.config['channels'] != codec.channels or n.config.get('codec', codec.name) != codec.name):
+                raise LadmgError(f"The {which} was trained on latents of {n.config.get('codec', 'another codec')!r}, this codec is {codec.name!r}: give the codec it was trained with.")
+        self.net, self.codec, self.name, self._clap, self.weak = net, codec, name, clap, weak
         self.device = next(net.parameters()).device
 
     @classmethod
@@ -40,12 +42,15 @@ class LoopPipeline:
                         codec=None, # as `Codec.from_pretrained` takes it
                         device:str|None=None, # None = the fastest here
                         dtype:torch.dtype|None=None, # of the network; None = bfloat16 where it is fast
-                        clap=None): # as `Clap.from_pretrained` takes it
+                        clap=None, # as `Clap.from_pretrained` takes it
+                        weak=None): # as `name`: a lesser network; None = that of the package, if it is the network of the package
         "A pipeline of trained models."
-        name = packaged('unet') if name is None else Path(name)/'model' if (Path(name)/'model').is_dir() else name
-        device, net = device or best_device(), UNet.from_pretrained(name)
-        identity = weights_hash(name) if Path(name).is_dir() else str(name)
-        return cls(net.to(device, dtype or best_dtype(device)), Codec.from_pretrained(codec).to(device), f'unet-{identity}', clap and Clap.from_pretrained(clap))
+        if name is None: name, weak = packaged('unet'), weak or packaged('weak')
+        name, *weak = [Path(f)/'model' if (Path(f)/'model').is_dir() else f for f in (name, weak) if f]
+        device = device or best_device()
+        nets = [UNet.from_pretrained(f).to(device, dtype or best_dtype(device)) for f in (name, *weak)]
+        identity = weights_hash(name, *weak) if all(Path(f).is_dir() for f in (name, *weak)) else '-'.join(map(str, (name, *weak)))
+        return cls(nets[0], Codec.from_pretrained(codec).to(device), f'unet-{identity}', clap and Clap.from_pretrained(clap), *nets[1:])
 
     @property
     def clap(self):
@@ -96,13 +101,19 @@ def grid_steps(grid:dict, # kick, clap, hat, bass → 'x...x...x...x...', sixtee
 
 # %% ../nbs/30_pipeline.ipynb #cc216be5
 @patch
+def guided(self:LoopPipeline, weights, # as `Guided` takes them
+           negative:Cond|None=None) -> Guided:
+    "The field that is followed: words held back at first, the lesser network asked where nothing is known."
+    return Guided(self.net, weights, negative, EASE, self.weak)
+
+@patch
 @torch.inference_mode()
 def _latents(self:LoopPipeline, bpm, bars, seeds, cond, guidance, negative=None, **walk): # → (n, C, T)
     "Noise on a circle, walked from α = 0 to α = 1 under the conditions; `cond` is that of one loop."
     T, repeats = loop_frames(self.codec, bpm, bars, self.net.stride)
     x0 = torch.stack([circle_noise(s, self.codec.channels, T, repeats) for s in seeds]).to(self.device)
     cond = cond.map(lambda v: v.expand(len(seeds), *v.shape).to(self.device))
-    return integrate(Guided(self.net, guidance, negative, EASE), x0, cond, **walk)
+    return integrate(self.guided(guidance, negative), x0, cond, **walk)
 
 @patch
 def _cond(self:LoopPipeline, bpm, bars, clap=None, key='', descriptors=None, grid=None): # → Cond of one loop
@@ -121,7 +132,7 @@ def mastered(wave:torch.Tensor, # (channels, S)
     return wave*torch.from_numpy(level(wave.numpy(), sample_rate, loudness, most=most))
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
-GUIDANCE = dict(rhythm=1.6, clap=4., descriptors=1.5, steps=9., key=1.5)
+GUIDANCE = dict(rhythm=1.35, clap=6., descriptors=1.5, steps=9., key=1.5)
 EASE = .2 # α up to which `Guided` holds words back
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 

@@ -21,7 +21,7 @@ from .metrics import (FAD, KAD, AttributeAccuracy, BeatScore, Buzz, ClapScore, C
 from .pipeline import LoopPipeline
 
 # %% ../nbs/41_results.ipynb #dce666bb
-TRAINED = 31_750 # seed from which copies are looked for; the model in the package was trained on the 4,200 loops of four bars from 30,000
+TRAINED = 31_750 # seed from which copies are looked for; the model in the package was trained on the 6,000 loops of four bars from 30,000
 
 def held_out(n:int, # loops
              bars:int=4, seed:int=70_000, # of the first

@@ -75,30 +75,34 @@ class Guided:
     def __init__(self, field, # field(x, alpha, cond) → dx, trained with dropout of conditions
                  weights=1., # a number, or {'rhythm': …, 'clap': …, 'descriptors': …}; each a number, or (T,) one per frame
                  negative:Cond|None=None, # what to move away from
-                 ease:float=0.): # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
-        self.field, self.weights, self.negative, self.ease = field, weights, negative or Cond(), ease
+                 ease:float=0., # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
+                 weak=None): # a lesser field, to move away from where nothing is known (Karras et al. 2024, arXiv 2406.02507)
+        self.field, self.weights, self.negative, self.ease, self.weak = field, weights, negative or Cond(), ease, weak
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
 
-    def stages(self, cond:Cond, alpha:float=1.) -> list: # [(coefficient, Cond)], those with coefficient 0 left out
+    def stages(self, cond:Cond, alpha:float=1.) -> list: # [(coefficient, Cond, is anything known?)], those with coefficient 0 left out
         "What has to be asked, and what each answer counts."
         weights = self.weights
         if isinstance(weights, dict) and 'clap' in weights and alpha < self.ease: weights = weights | {'clap': 1+(weights['clap']-1)/3}
-        out, given = [[1., cond.only()]], []                              # D(∅)
+        out, given = [[1., cond.only(), False]], []                       # D(∅)
         for k, v in cond.items():
             w, bad = weights.get(k, 1.) if isinstance(weights, dict) else weights, getattr(self.negative, k)
             if bad is None: out[-1][0] = out[-1][0] - w
             else:
                 bad = (bad if bad.ndim == v.ndim else bad[..., None]).to(v).expand_as(v)
-                out.insert(-1, [-w, replace(out[-1][1], **{k: bad})])
-            given.append(k); out.append([w, cond.only(*given)])           # D(first k conditions)
-        return [(c, s) for c, s in out if torch.as_tensor(c).any()]
+                out.insert(-1, [-w, replace(out[-1][1], **{k: bad}), True])
+            given.append(k); out.append([w, cond.only(*given), True])     # D(first k conditions)
+        return [stage for stage in out if torch.as_tensor(stage[0]).any()]
 
     def __call__(self, x, alpha, cond):
-        coefficients, conds = zip(*self.stages(cond or Cond(), float(alpha[0])))
+        lesser = lambda c, known: self.weak and not known and torch.as_tensor(c).max() < 0
+        asked = self.stages(cond or Cond(), float(alpha[0]))
+        away = [(c, self.weak(x, alpha, s)) for c, s, known in asked if lesser(c, known)]                  # W(∅)
+        counts, conds = zip(*[(c, s) for c, s, known in asked if not lesser(c, known)])
         n = len(conds)
         answers = self.field(x.repeat(n, *[1]*(x.ndim-1)), alpha.repeat(n), Cond.cat(conds)).chunk(n)
-        return sum(torch.as_tensor(c).to(x)*d for c, d in zip(coefficients, answers))
+        return sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
 
 # %% ../nbs/20_sampling.ipynb #473d73b5
 def _draw(seed, channels, harmonics): # (C, K, 2) normal numbers, one harmonic after another: the first are the same however many there are

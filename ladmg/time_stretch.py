@@ -15,7 +15,7 @@ from .core import Cond, LadmgError, check_bpm
 from .dataset import STEPS, heard_onsets, step_channels
 from .pipeline import LoopPipeline
 from .rhythm import phasors
-from .sampling import Guided, integrate, reindex
+from .sampling import integrate, reindex
 
 # %% ../nbs/32_time_stretch.ipynb #2fe148d0
 def hear(pipe:LoopPipeline, loop:Loop, # with bpm and bars
@@ -53,7 +53,7 @@ def play(pipe:LoopPipeline, noise:torch.Tensor, # (C, T)
          bpm:float, bars:int, *, guidance=1., steps:int=16, alpha0:float=0., field=None) -> Loop: # of the pipeline's codec
     "From noise, or from a point on the way, to a loop."
     z = noise[None]
-    if alpha0 < 1: z = integrate(field or Guided(pipe.net, guidance), z, cond.map(lambda v: v[None]), steps, 'ab2', alpha0=alpha0)
+    if alpha0 < 1: z = integrate(field or pipe.guided(guidance), z, cond.map(lambda v: v[None]), steps, 'ab2', alpha0=alpha0)
     return pipe._loop(to_waveform(pipe.codec, z.float(), bpm, bars, pipe.net.stride)[0].cpu(), bpm, bars, {})
 
 # %% ../nbs/32_time_stretch.ipynb #2f2e93ba

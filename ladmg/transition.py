@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from .audio import Loop
 from .core import Cond, LadmgError, check_bpm
 from .interpolation import slerp
-from .pipeline import EASE, GUIDANCE, LoopPipeline, mastered
+from .pipeline import GUIDANCE, LoopPipeline, mastered
 from .rhythm import saws
-from .sampling import Guided, circle_noise, integrate
+from .sampling import circle_noise, integrate
 
 # %% ../nbs/33_transition.ipynb #55b4b8da
 class Score:
@@ -47,14 +47,14 @@ class Score:
 # %% ../nbs/33_transition.ipynb #cb311f9e
 class Windows:
     "A field over any length, out of a field over windows (Bar-Tal et al. 2023, arXiv 2302.08113)."
-    def __init__(self, net, weights=1., # as `Guided` takes them; per frame: (T,) of the whole
+    def __init__(self, pipe:LoopPipeline, weights=1., # as `Guided` takes them; per frame: (T,) of the whole
                  window:int=768, overlap:int=128, # frames, multiples of the network's stride
                  batch:int=4): # windows at a time
-        self.net, self.weights, self.window, self.overlap, self.batch = net, weights, window, overlap, batch
+        self.pipe, self.weights, self.window, self.overlap, self.batch = pipe, weights, window, overlap, batch
 
     def starts(self, T):
         n = max(1, -(-T//(self.window-self.overlap)))
-        return (np.arange(n)*T/n/self.net.stride).round().astype(int)*self.net.stride
+        return (np.arange(n)*T/n/self.pipe.net.stride).round().astype(int)*self.pipe.net.stride
 
     def __call__(self, x, alpha, cond):
         T, size = x.shape[-1], min(self.window, x.shape[-1])
@@ -64,7 +64,7 @@ class Windows:
             at = torch.as_tensor((np.asarray(some)[:, None]+np.arange(size)) % T, device=x.device)
             part = lambda v: v[0][:, at].transpose(0, 1) if v.ndim == 3 else v.expand(len(at), -1)       # (1, C, T) → (windows, C, size)
             weights = {k: w[at][:, None] if torch.is_tensor(w) and w.ndim else w for k, w in self.weights.items()} if isinstance(self.weights, dict) else self.weights
-            d = Guided(self.net, weights, ease=EASE)(part(x), alpha.expand(len(at)), cond.map(part))
+            d = self.pipe.guided(weights)(part(x), alpha.expand(len(at)), cond.map(part))
             for a, v in zip(at, d): out[:, a] += v*fade; total[a] += fade
         return (out/total)[None]
 
@@ -93,7 +93,7 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
     cond = Cond(saws(beat)[None], clap[None]).to(pipe.device)
     with tqdm(total=steps, desc='mix', unit='step', disable=not progress) as bar:
         def tick(step, total, x): bar.update(); return callback(step, total, x) if callback else None
-        z = integrate(Windows(pipe.net, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
+        z = integrate(Windows(pipe, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
     wave = codec.decode(z.float(), circular=True, chunk=512)[0].cpu()
     recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
     return Loop(mastered(wave, codec.sample_rate), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

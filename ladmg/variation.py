@@ -12,8 +12,8 @@ from .audio import Loop
 from .codec import loop_frames
 from .core import Cond, LadmgError
 from .interpolation import slerp
-from .pipeline import EASE, LoopPipeline
-from .sampling import Guided, circle_noise, reindex
+from .pipeline import LoopPipeline
+from .sampling import circle_noise, reindex
 from .time_stretch import describe, hear, invert, latents, play
 
 # %% ../nbs/35_variation.ipynb #9b76ae72
@@ -48,7 +48,7 @@ def repaint(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     clap = pipe.embed(prompt) if prompt else pipe.embed(audio=loop)
     laps = loop_frames(pipe.codec, loop.bpm, loop.bars, pipe.net.stride)[1]
     bar = torch.arange(x1.shape[1], device=x1.device)*loop.bars*laps//x1.shape[1] % loop.bars+1
-    field = Keep(Guided(pipe.net, guidance, ease=EASE), x0, x1, ~torch.isin(bar, torch.tensor(sorted(new), device=bar.device)))
+    field = Keep(pipe.guided(guidance), x0, x1, ~torch.isin(bar, torch.tensor(sorted(new), device=bar.device)))
     return play(pipe, x0, Cond(describe(pipe, loop).rhythm, clap), loop.bpm, loop.bars, steps=steps, field=field)
 
 # %% ../nbs/35_variation.ipynb #fcea2fb2

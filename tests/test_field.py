@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from ladmg.blending import blending_loss
-from ladmg.core import Cond, LadmgError, generator
+from ladmg.core import Cond, LadmgError, generator, packaged
 from ladmg.pipeline import LoopPipeline
 from ladmg.sampling import Guided, SOLVERS, circle_noise, integrate, reindex
 from ladmg.unet import UNet
@@ -104,3 +104,18 @@ def test_the_pipeline_holds_words_back_at_first(monkeypatch):
     held, alone = hear(prompt='dark techno'), hear()
     monkeypatch.setattr('ladmg.pipeline.EASE', 0.)
     assert (hear(prompt='dark techno')-held).abs().max() > .01 and torch.equal(hear(), alone)             # only words
+
+def test_the_pipeline_moves_away_from_the_lesser_network(monkeypatch):
+    pipe = LoopPipeline.from_pretrained(dtype=torch.float32)
+    hear = lambda **kw: pipe(bpm=170, bars=1, steps=4, **kw)[0].waveform
+    with_weak, plain = hear(), hear(guidance=1.)
+    monkeypatch.setattr(pipe, 'weak', None)
+    assert (hear()-with_weak).abs().max() > .01 and torch.equal(hear(guidance=1.), plain)                 # only where guidance moves away from something
+    assert LoopPipeline.from_pretrained(packaged('unet')).weak is None                                    # a network comes alone, but for that of the package
+    with pytest.raises(LadmgError, match='lesser network was trained on latents'):
+        LoopPipeline(pipe.net, pipe.codec, weak=UNet(channels=3, widths=(8, 8, 8, 8)))
+
+def test_lesser_networks_stand_aside_where_something_is_known(net, cond):
+    x, a = latents(), torch.rand(3)
+    def weak(*_): raise AssertionError('asked')
+    for w in ({'clap': 6.}, {'rhythm': .5, 'clap': 2.}, 0, 1): torch.testing.assert_close(Guided(net, w, weak=weak)(x, a, cond), Guided(net, w)(x, a, cond))

@@ -76,7 +76,7 @@ class Guided:
                  weights=1., # a number, or {'rhythm': …, 'clap': …, 'descriptors': …}; each a number, or (T,) one per frame
                  negative:Cond|None=None, # what to move away from
                  ease:float=0., # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
-                 weak=None): # a lesser field, to move away from where nothing is known (Karras et al. 2024, arXiv 2406.02507)
+                 weak=None): # a lesser field, to move away from where nothing is known and weights are given by condition (Karras et al. 2024, arXiv 2406.02507)
         self.field, self.weights, self.negative, self.ease, self.weak = field, weights, negative or Cond(), ease, weak
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
@@ -96,7 +96,7 @@ class Guided:
         return [stage for stage in out if torch.as_tensor(stage[0]).any()]
 
     def __call__(self, x, alpha, cond):
-        lesser = lambda c, known: self.weak and not known and torch.as_tensor(c).max() < 0
+        lesser = lambda c, known: self.weak and isinstance(self.weights, dict) and not known and torch.as_tensor(c).max() < 0
         asked = self.stages(cond or Cond(), float(alpha[0]))
         away = [(c, self.weak(x, alpha, s)) for c, s, known in asked if lesser(c, known)]                  # W(∅)
         counts, conds = zip(*[(c, s) for c, s, known in asked if not lesser(c, known)])

@@ -13,7 +13,7 @@ from torch import Tensor
 from .codec import to_waveform
 from .core import LadmgError, check_bpm
 from .groovebox import TARGET
-from .pipeline import LoopPipeline
+from .pipeline import GUIDANCE, LoopPipeline
 
 # %% ../nbs/31_interpolation.ipynb #624871ae
 def lerp(a:Tensor, b:Tensor, # (..., D) unit vectors
@@ -62,7 +62,7 @@ def flat_map(x:Tensor) -> Tensor: # (N, D) → (N, 2)
 
 # %% ../nbs/31_interpolation.ipynb #e122079e
 def morph(pipe:LoopPipeline, a, b, # prompts or loops
-          n:int=5, bpm:float=126, bars:int=4, seed:int=0, *, guidance={'rhythm': 1.35, 'clap': 3.}, steps:int=16) -> list: # of n loops
+          n:int=5, bpm:float=126, bars:int=4, seed:int=0, *, guidance=GUIDANCE | {'clap': 3.}, steps:int=16) -> list: # of n loops
     "Loops on the way from one prompt or sound to another, by one seed."
     ends = torch.stack([pipe.embed(e) if isinstance(e, str) else pipe.embed(audio=e) for e in (a, b)])
     def at(v, w):

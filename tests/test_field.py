@@ -7,6 +7,7 @@ from ladmg.core import Cond, LadmgError, generator, packaged
 from ladmg.pipeline import LoopPipeline
 from ladmg.sampling import Guided, SOLVERS, circle_noise, integrate, reindex
 from ladmg.unet import UNet
+from torch.utils.flop_counter import FlopCounterMode
 
 def shaken(net):
     g = generator('shaken')
@@ -108,9 +109,12 @@ def test_the_pipeline_holds_words_back_at_first(monkeypatch):
 def test_the_pipeline_moves_away_from_the_lesser_network(monkeypatch):
     pipe = LoopPipeline.from_pretrained(dtype=torch.float32)
     hear = lambda **kw: pipe(bpm=170, bars=1, steps=4, **kw)[0].waveform
-    with_weak, plain = hear(), hear(guidance=1.)
+    with FlopCounterMode(display=False) as cheap: with_weak = hear()
+    plain = hear(guidance=1.)
     monkeypatch.setattr(pipe, 'weak', None)
-    assert (hear()-with_weak).abs().max() > .01 and torch.equal(hear(guidance=1.), plain)                 # only where guidance moves away from something
+    with FlopCounterMode(display=False) as dear: without = hear()
+    assert cheap.get_total_flops() < .9*dear.get_total_flops()
+    assert (without-with_weak).abs().max() > .01 and torch.equal(hear(guidance=1.), plain)                 # only where guidance moves away from something
     assert LoopPipeline.from_pretrained(packaged('unet')).weak is None                                    # a network comes alone, but for that of the package
     with pytest.raises(LadmgError, match='lesser network was trained on latents'):
         LoopPipeline(pipe.net, pipe.codec, weak=UNet(channels=3, widths=(8, 8, 8, 8)))

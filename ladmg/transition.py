@@ -96,4 +96,5 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
         z = integrate(Windows(pipe, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
     wave = codec.decode(z.float(), circular=True, chunk=512)[0].cpu()
     recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
-    return Loop(mastered(wave, codec.sample_rate), codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)
+    wave = mastered(wave, codec.sample_rate, most=np.inf)                         # one peak doesn't turn minutes down
+    return Loop(wave, codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

@@ -19,7 +19,7 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .core import LadmgError, atomic, check_bpm
+from .core import LadmgError, atomic, check_bars, check_bpm
 
 # %% ../nbs/01_audio.ipynb #6456857a
 def loop_samples(bpm:float, # beats per minute
@@ -27,7 +27,7 @@ def loop_samples(bpm:float, # beats per minute
                  sample_rate:int, # Hz
                 ) -> int: # samples
     "The length of a loop of whole bars."
-    return round(sample_rate*240*bars/bpm)
+    return round(sample_rate*240*check_bars(bars)/bpm)
 
 # %% ../nbs/01_audio.ipynb #1288b920
 @dataclass(eq=False, repr=False)
@@ -47,8 +47,9 @@ class Loop:
 
     def __post_init__(self):
         self.waveform, self.sample_rate = _check_wave(self.waveform), int(self.sample_rate)
+        if self.sample_rate < 1: raise LadmgError(f'A sample rate is in Hz, got {self.sample_rate}: try 44100.')
         if self.bpm is not None: self.bpm = check_bpm(self.bpm)
-        if self.bars is not None: self.bars = int(self.bars)
+        if self.bars is not None: self.bars = check_bars(self.bars)
         if self.beats is None and self.downbeats is None and self.bpm and self.bars:
             self.beats = np.arange(4*self.bars)*60/self.bpm
             self.downbeats = self.beats[::4]

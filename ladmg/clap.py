@@ -314,7 +314,7 @@ class Embedding(Tensor):
     "Vectors that know which checkpoint they are of; those of different ones refuse to meet."
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        flat = [t for a in args for t in (a if isinstance(a, (list, tuple)) else [a]) if isinstance(t, Embedding)]
+        flat = [t for a in (*args, *(kwargs or {}).values()) for t in (a if isinstance(a, (list, tuple)) else [a]) if isinstance(t, Embedding)]
         names = {t.clap for t in flat if hasattr(t, 'clap')}
         if len(names) > 1: raise LadmgError(f"Embeddings of {' and '.join(sorted(names))} share no space: embed both with one model.")
         out = super().__torch_function__(func, types, args, kwargs or {})

@@ -76,15 +76,16 @@ def train_codec(folder:Annotated[Optional[Path], Argument(help='Folder of tracks
                                 clips=clips, lr=lr, every=min(50, valid_every), valid_every=valid_every, seed=seed):
         held = [f'{k} {v:.2f}' for k, v in s.logs.items() if k.split()[-1] in ('sdr', 'mel') and k.startswith(('loops', 'tracks'))]
         _tell(out, s, held, phase+' ')
+    for track, why in json.loads((out/'sound.json').read_text())['skipped'].items(): print(f'skipped {track}: {why}')
 
 # %% ../nbs/60_cli.ipynb #7c1a9e40
 @app.command()
 def train_clap(run:Annotated[Path, Argument(help='Folder for the run; an unfinished one is gone on with.')],
                folder:Annotated[Optional[Path], Argument(help='Folder of sounds; without one, from nothing on groovebox loops.')]=None,
                captions:Annotated[Optional[Path], Argument(help='Their captions: CSV or JSON lines with "file" and "text".')]=None,
-               steps:Annotated[int, Option(help='Steps in all.', min=1)]=2000,
+               steps:Annotated[int, Option(help='Steps in all.', min=1)]=3000,
                size:Annotated[int, Option(help='Sounds in a batch.', min=2)]=32,
-               lr:Annotated[float, Option(help='Learning rate.')]=1e-3,
+               lr:Annotated[float, Option(help='Learning rate.')]=1.5e-3,
                seed:Annotated[int, Option(help='Seed of the run.')]=0):
     "Train a CLAP on captioned sounds; it is in RUN/model."
     from ladmg.clap import train_clap
@@ -163,13 +164,13 @@ Seed, Model, Out = (Annotated[int, Option(help='One seed is one loop.')], Annota
                     Annotated[Path, Option(help='WAV or FLAC file.')])
 
 def _prompt(text): # words, or a sound file
-    from ladmg.audio import Loop
-    return Loop.load(text) if Path(text).is_file() else text
+    from ladmg.audio import SUFFIXES, Loop
+    return Loop.load(text) if Path(text).suffix.lower() in SUFFIXES else text
 
 def _loop(path, bpm, bars): # a file, whose tempo is in it or given
     from ladmg.audio import Loop
     loop = Loop.load(path)
-    loop.bpm, loop.bars = bpm or loop.bpm, bars or loop.bars
+    loop.bpm, loop.bars = loop.bpm if bpm is None else check_bpm(bpm), bars or loop.bars
     if not loop.bpm: raise LadmgError(f'{path} says no tempo: give --from-bpm.')
     loop.bars = loop.bars or max(1, round(loop.seconds*loop.bpm/240))
     return loop
@@ -190,12 +191,12 @@ def morph(a:Annotated[str, Argument(help='Prompt, or sound file.')], b:Annotated
 
 @app.command()
 def stretch(file:Annotated[Path, Argument(help='A loop.')], bpm:Annotated[float, Argument(help='The new tempo.')],
-            from_bpm:Annotated[Optional[float], Option(help='Its tempo, if the file does not say.')]=None, bars:Annotated[Optional[int], Option(help='Its bars.')]=None,
+            from_bpm:Annotated[Optional[float], Option(help='Its tempo, if the file does not say.')]=None, bars:Annotated[Optional[int], Option(help='Its bars.', min=1)]=None,
             model:Model=None, out:Out=Path('stretched.wav')):
     "A loop at another tempo, played again instead of pulled longer."
     from ladmg.pipeline import LoopPipeline
     from ladmg.time_stretch import time_stretch
-    loop = _loop(file, from_bpm and check_bpm(from_bpm), bars)
+    loop = _loop(file, from_bpm, bars)
     _write(out, [time_stretch(LoopPipeline.from_pretrained(model), loop, check_bpm(bpm))])
 
 @app.command()
@@ -205,7 +206,7 @@ def vary(file:Annotated[Path, Argument(help='A loop.')], strength:Annotated[floa
     "A loop like this one; or with some of its bars played anew."
     from ladmg.pipeline import LoopPipeline
     from ladmg.variation import repaint, vary
-    loop, pipe = _loop(file, from_bpm and check_bpm(from_bpm), None), LoopPipeline.from_pretrained(model)
+    loop, pipe = _loop(file, from_bpm, None), LoopPipeline.from_pretrained(model)
     _write(out, [repaint(pipe, loop, _numbers(bars, int), seed, prompt) if bars else vary(pipe, loop, strength, seed, prompt)])
 
 @app.command()

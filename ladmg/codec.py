@@ -24,7 +24,7 @@ from scipy.signal import find_peaks
 from torch import nn, Tensor
 
 from .audio import fit_length, loop_samples
-from .core import LadmgError, check_bpm, generator, load_folder, load_state, packaged, save_folder
+from .core import LadmgError, check_bars, check_bpm, generator, load_folder, load_state, packaged, save_folder
 
 # %% ../nbs/05_codec.ipynb #7a344785
 class Context(nn.Module):
@@ -221,6 +221,7 @@ def encode(self:Codec, wave:Tensor, # (B, channels, S) at the codec's rate
     m = self.model
     if wave.ndim != 3 or wave.shape[1] != m.channels or not wave.shape[-1]:
         raise LadmgError(f'This codec takes audio of shape (batch, {m.channels}, samples), got {tuple(wave.shape)}: mix down or add a dimension.')
+    if not wave.isfinite().all(): raise LadmgError('The sound holds NaN or infinite samples: mend it or leave it out.')
     if bandwidth and not len(m.quantizer.vq.layers): raise LadmgError('This codec has no quantiser: leave bandwidth out.')
     if (circular or chunk) and wave.shape[-1] % self.hop: raise LadmgError(f'A circle needs whole frames of {self.hop} samples, got {wave.shape[-1]} samples: use `to_latents`.')
     embed = lambda x: self._embed(x, bandwidth)
@@ -304,7 +305,7 @@ def loop_frames(codec, bpm:float, bars:int,
                 stride:int=8, # of the U-Net
                ) -> tuple: # (frames of all repeats, repeats)
     "The multiple of `stride` nearest to the loop's length, and how often the loop is repeated to bring the error to 1 %."
-    exact = codec.frame_rate*240*bars/check_bpm(bpm)
+    exact = codec.frame_rate*240*check_bars(bars)/check_bpm(bpm)
     for repeats in range(1, 9):
         n = max(1, round(exact*repeats/stride))*stride
         if abs(n/(exact*repeats)-1) <= .01: break

@@ -82,7 +82,8 @@ def gather(cache, # folder for the 16-bit samples
     failed = keep_all(play | {named[f]: (_read, f, sample_rate) for f in tracks}, workers)
     if broken := [why for f, why in failed.items() if f in play]: raise LadmgError(f'The groovebox could not render: {broken[0]}')
     good = [f for f in tracks if named[f] not in failed]
-    if not good and not loops: raise LadmgError(f"Nothing to learn from: {folder or 'no folder'} holds no sound that can be read, and no loops were asked for.")
+    if folder and not good: raise LadmgError(f'{folder} holds no sound that can be read: give another folder, or none to learn from the groovebox alone.')
+    if not good and not loops: raise LadmgError('Nothing to learn from: neither a folder nor loops were asked for.')
     held = held_out(good)
     return {'loops': [*play][:loops], 'held loops': [*play][loops:], 'tracks': [named[f] for f in good if f not in held],
             'held tracks': [named[f] for f in good if f in held],

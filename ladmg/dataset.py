@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from .audio import Loop, audio_files, is_silent
 from .clap import Clap
 from .codec import Codec, loop_frames, to_latents
-from .core import LadmgError, atomic, seed_of
+from .core import LadmgError, atomic, check_bars, seed_of
 from .groovebox import render_loop
 from .rhythm import band_levels, fold, onset_envelope, phasor_from_beats, track_beats
 
@@ -178,6 +178,7 @@ ATTACK = 5.5 # rise of the levels within 10 ms, in all bands together, that one 
 def cut_loops(track:Loop, # a piece of music
               bars=4): # of each loop: a number, or some to choose from, such as (1, 2, 4, 8)
     "Loops of whole bars that repeat well, out of a track; a sentence where there are none."
+    lengths = [check_bars(b) for b in np.atleast_1d(bars).tolist()]
     if is_silent(track.waveform): raise LadmgError('silent')
     sr, wave = track.sample_rate, track.waveform
     found = track_beats(wave, sr)
@@ -189,7 +190,7 @@ def cut_loops(track:Loop, # a piece of music
     frames = np.arange(round(beats[0]*rate), min(round(beats[-1]*rate), len(levels)))
     s = fold(levels[frames].T, np.interp(frames/rate, beats, np.arange(len(beats))), 4)
     s = np.pad(s, ((0, 0), (0, max(4*len(starts)-s.shape[1], 0))), mode='edge')
-    scores = {b: loop_scores(s, b) for b in np.atleast_1d(bars).tolist()}
+    scores = {b: loop_scores(s, b) for b in lengths}
     chosen = choose_loops(scores, starts)
     if not chosen: raise LadmgError('nothing in it repeats well enough to be a loop')
     for i, b in chosen:
@@ -252,6 +253,7 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
            ) -> dict: # what was made, and what was skipped: source → reason
     "Every file of a folder as loops, as latents; what is done already is not done again."
     folder, out = Path(folder).resolve(), Path(out)
+    for b in np.atleast_1d(bars).tolist(): check_bars(b)
     _same_music(out, folder)
     files, name = _files(folder), Codec.from_pretrained(codec).name
     about = dict(codec=name, stride=stride) | ({'clap': Clap.from_pretrained(clap).name} if clap else {})

@@ -214,4 +214,6 @@ def fit(model:nn.Module, # trained in place
                     board.add(*r.advance(batch, rate, ema, clip)); r.seconds += time.monotonic()-start
                 if r.step == steps or not board.bad and time.monotonic()-r.saved_at > save_seconds: r.save(settings)
                 if r.step == steps or r.step % log_every == 0: yield board.state(rate)
-        except (KeyboardInterrupt, GeneratorExit): r.save(settings); raise
+        except BaseException:                                    # Ctrl-C, a loop left, an error in the data
+            if not board.bad: r.save(settings)
+            raise

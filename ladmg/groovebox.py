@@ -1034,7 +1034,7 @@ def _play(seed, bpm, bars, sr, style, shots):
     style = style or list(STYLES)[_rng(seed, 'style').integers(len(STYLES))]
     if style not in STYLES: raise LadmgError(f"There is no style {style!r}: choose one of {', '.join(STYLES)}.")
     if bars not in range(1, 17): raise LadmgError(f'bars must be a whole number from 1 to 16, got {bars!r}.')
-    bpm = check_bpm(bpm) if bpm is not None else _tempo(seed, style)
+    bars, bpm = int(bars), check_bpm(bpm) if bpm is not None else _tempo(seed, style)
     n, step, g = round(sr*240*bars/bpm), 15/bpm, _draw(_rng(seed, 'groove'), style)
     pattern, notes, said = _pattern(_rng(seed, 'pattern'), g, bars)
     rng, steps = _rng(seed, 'time'), np.arange(16*bars)

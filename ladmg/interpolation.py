@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .codec import to_waveform
-from .core import LadmgError, check_bpm
+from .core import LadmgError, check_bars, check_bpm
 from .groovebox import TARGET
 from .pipeline import GUIDANCE, LoopPipeline
 
@@ -64,7 +64,7 @@ def flat_map(x:Tensor) -> Tensor: # (N, D) → (N, 2)
 def morph(pipe:LoopPipeline, a, b, # prompts or loops
           n:int=5, bpm:float=126, bars:int=4, seed:int=0, *, guidance=GUIDANCE | {'clap': 3.}, steps:int=16) -> list: # of n loops
     "Loops on the way from one prompt or sound to another, by one seed."
-    ends = torch.stack([pipe.embed(e) if isinstance(e, str) else pipe.embed(audio=e) for e in (a, b)])
+    bars, ends = check_bars(bars), torch.stack([pipe.embed_any(e) for e in (a, b)])
     def at(v, w):
         z = pipe._latents(check_bpm(bpm), bars, [seed], pipe._cond(bpm, bars, v), guidance, steps=steps)
         names = [e if isinstance(e, str) else 'a loop' for e in (a, b)]

@@ -6,6 +6,7 @@
 __all__ = ['GUIDANCE', 'EASE', 'CANDIDATE', 'LoopPipeline', 'curves', 'grid_steps', 'mastered']
 
 # %% ../nbs/30_pipeline.ipynb #24a6fb72
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,13 @@ def embed(self:LoopPipeline, prompt=None, # words
     found = ([self.clap.embed_text(prompt)[0]] if prompt else [])+([self.clap.embed_audio(audio.waveform[None], audio.sample_rate)[0]] if audio else [])
     return torch.nn.functional.normalize(sum(found).as_subclass(torch.Tensor), dim=0) if found else None
 
+@patch
+def embed_any(self:LoopPipeline, item): # words, or a Loop → (D,) unit vector
+    "What a part of something longer sounds like."
+    if not isinstance(item, str): return self.embed(audio=item)
+    if not item.strip(): raise LadmgError('A prompt needs words.')
+    return self.embed(item)
+
 def curves(descriptors:dict, # name → level in [0, 1], or levels evenly spaced over the loop
            n:int, # frames
           ) -> torch.Tensor: # (K, n), −1 = unknown
@@ -77,8 +85,9 @@ def curves(descriptors:dict, # name → level in [0, 1], or levels evenly spaced
     if odd: raise LadmgError(f'There is no descriptor {min(odd)!r}: name {", ".join(DESCRIPTORS)}.')
     out = torch.full((len(DESCRIPTORS), n), -1.)
     for k, v in descriptors.items():
-        v = np.atleast_1d(np.asarray(v, float))
-        if v.ndim != 1 or not ((v >= 0) & (v <= 1)).all(): raise LadmgError(f'The descriptor {k!r} takes levels from 0 to 1, got {descriptors[k]!r}.')
+        try: v = np.atleast_1d(np.asarray(v, float))
+        except (TypeError, ValueError): v = np.zeros(0)
+        if v.ndim != 1 or not v.size or not ((v >= 0) & (v <= 1)).all(): raise LadmgError(f'The descriptor {k!r} takes levels from 0 to 1, got {descriptors[k]!r}.')
         out[DESCRIPTORS.index(k)] = torch.from_numpy(np.interp(np.arange(n)/n*len(v), np.arange(len(v)), v, period=len(v)))
     return out
 
@@ -93,6 +102,7 @@ def grid_steps(grid:dict, # kick, clap, hat, bass → 'x...x...x...x...', sixtee
     if not 0 <= swing < 1: raise LadmgError(f"Swing is a share of a sixteenth, from 0 to less than 1, got {grid['swing']!r}.")
     for voice, row in rows.items():
         if voice not in STEPS: raise LadmgError(f'There is no voice {voice!r} in the grid: name {", ".join(STEPS)}.')
+        if not hasattr(row, '__len__'): raise LadmgError(f"The row {voice!r} is {row!r}: write its steps, as in 'x...x...x...x...'.")
         if len(row) % 16 or not 0 < len(row) <= 16*bars: raise LadmgError(f'The row {voice!r} has {len(row)} steps: write 16 for a bar, and at most {bars} bars.')
         on = np.array([c not in '.-_ 0' if isinstance(c, str) else bool(c) for c in row])
         at = np.flatnonzero(np.resize(on, 16*bars))
@@ -157,6 +167,8 @@ def __call__(self:LoopPipeline, prompt:str|None=None, # what it should sound lik
     bpm, guidance = check_bpm(bpm), GUIDANCE if guidance is None else guidance
     for what, value, most in (('bars', bars, 64), ('n', n, 10_000), ('steps', steps, 10_000), ('best_of', best_of, 100)):
         if value not in range(1, most+1): raise LadmgError(f'{what} must be a whole number from 1 to {most}, got {value!r}.')
+    if not isinstance(seed, Integral): raise LadmgError(f'A seed is a whole number, got {seed!r}.')
+    bars, n, steps, best_of = map(int, (bars, n, steps, best_of))
     if negative_prompt and not (prompt or audio): raise LadmgError('A negative prompt needs a prompt to differ from: say what it should sound like, too.')
     if loudness is not None and not (isinstance(loudness, (int, float)) and -70 <= loudness <= 0): raise LadmgError(f'Loudness is in LUFS, from -70 to 0, got {loudness!r}: try -12, or None for that of the network.')
     if descriptors and 'loudness' in descriptors: loudness = None
@@ -184,4 +196,5 @@ def _best(self:LoopPipeline, loops, clap): # candidates → one of them
     "The most alike to the prompt, less one hundredth for each millisecond off the grid."
     if len(loops) == 1: return loops[0]
     like = torch.stack([self.embed(audio=l) for l in loops]) @ clap if clap is not None else torch.zeros(len(loops))
-    return max(zip(like.tolist(), loops), key=lambda c: c[0]-10*abs(measure_phase(c[1].waveform, c[1].sample_rate, c[1].bpm)))[1]
+    late = lambda l: measure_phase(l.waveform, l.sample_rate, l.bpm) if l.seconds > 1 else 0.     # a second is too short to hear a beat
+    return max(zip(like.tolist(), loops), key=lambda c: c[0]-10*abs(late(c[1])))[1]

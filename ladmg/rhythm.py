@@ -22,7 +22,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from .audio import Loop, is_silent
-from .core import LadmgError, check_bpm, load_folder, packaged, seed_of
+from .core import LadmgError, check_bars, check_bpm, load_folder, packaged, seed_of
 from .groovebox import render_stems
 
 # %% ../nbs/03_rhythm.ipynb #f68f0277
@@ -41,8 +41,7 @@ def phasors(n_frames:int, # T, frames in the loop
            ) -> Tensor: # (3, T) float32 in [0, 1): beat, bar, sixteenth
     "The clocks of a loop of whole bars; frame i is at i/T of the loop."
     if not n_frames >= 1 or n_frames % 1: raise LadmgError(f'A loop has a whole number of frames, at least 1, got {n_frames!r}.')
-    if not bars >= 1 or bars % 1: raise LadmgError(f'A loop has a whole number of bars, at least 1, got {bars!r}.')
-    i, n, b = np.arange(int(n_frames)), int(n_frames), int(bars)
+    i, n, b = np.arange(int(n_frames)), int(n_frames), check_bars(bars)
     if warp is not None: return saws(warp(4*b*i/n))
     return torch.from_numpy(np.float32(np.stack([r*b*i % n for r in TURNS])/n))
 

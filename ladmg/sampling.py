@@ -58,7 +58,7 @@ def integrate(field, # field(x, alpha, cond) → dx
              ) -> Tensor: # (B, C, T)
     "Follow the field from alpha0 to alpha1."
     if solver not in SOLVERS: raise LadmgError(f'There is no solver {solver!r}: choose one of {", ".join(SOLVERS)}.')
-    if steps != int(steps) or steps < 1: raise LadmgError(f'The number of steps must be a whole number from 1, got {steps}: try 16.')
+    if steps not in range(1, 10**9): raise LadmgError(f'The number of steps must be a whole number from 1, got {steps!r}: try 16.')
     alphas = torch.linspace(alpha0, alpha1, int(steps)+1, dtype=torch.float64).tolist()
     dtype = torch.promote_types(x.dtype, torch.float32)
     D = lambda x, a: field(x, torch.full((len(x),), a, dtype=dtype, device=x.device), cond)
@@ -80,11 +80,16 @@ class Guided:
         self.field, self.weights, self.negative, self.ease, self.weak = field, weights, negative or Cond(), ease, weak
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
+        for w in weights.values() if isinstance(weights, dict) else [weights]:
+            try: torch.as_tensor(w, dtype=torch.float32)
+            except (TypeError, ValueError, RuntimeError): raise LadmgError(f'A weight of guidance is a number, or one for each frame, got {w!r}.') from None
 
     def stages(self, cond:Cond, alpha:float=1.) -> list: # [(coefficient, Cond, is anything known?)], those with coefficient 0 left out
         "What has to be asked, and what each answer counts."
         weights = self.weights
-        if isinstance(weights, dict) and 'clap' in weights and alpha < self.ease: weights = weights | {'clap': 1+(weights['clap']-1)/3}
+        if isinstance(weights, dict) and 'clap' in weights and alpha < self.ease:
+            w = torch.as_tensor(weights['clap'], dtype=torch.float64)
+            weights = weights | {'clap': torch.where(w > 1, 1+(w-1)/3, w)}
         out, given = [[1., cond.only(), False]], []                       # D(∅)
         for k, v in cond.items():
             w, bad = weights.get(k, 1.) if isinstance(weights, dict) else weights, getattr(self.negative, k)

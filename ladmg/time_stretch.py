@@ -22,7 +22,8 @@ def hear(pipe:LoopPipeline, loop:Loop, # with bpm and bars
         ) -> Loop: # of the pipeline's codec, mono
     "A loop as the codec takes it."
     if not (loop.bpm and loop.bars): raise LadmgError('The loop has no tempo: give its bpm and bars, as in Loop(wave, sample_rate, bpm=126, bars=4).')
-    rate = pipe.codec.sample_rate
+    rate, seconds = pipe.codec.sample_rate, 240*loop.bars/loop.bpm
+    if abs(loop.seconds/seconds-1) > .02: raise LadmgError(f'{loop.bars} bars at {loop.bpm:g} BPM last {seconds:.2f} seconds, but the loop lasts {loop.seconds:.2f}: cut it to whole bars, or give its own tempo.')
     return Loop(fit_length(loop.waveform.mean(0, keepdim=True), loop_samples(loop.bpm, loop.bars, rate)), rate, loop.bpm, loop.bars)
 
 def describe(pipe:LoopPipeline, loop:Loop, # as `hear` gives it
@@ -50,11 +51,11 @@ def invert(pipe:LoopPipeline, z:torch.Tensor, # (C, T) latents
 @torch.no_grad()
 def play(pipe:LoopPipeline, noise:torch.Tensor, # (C, T)
          cond:Cond, # of one loop
-         bpm:float, bars:int, *, guidance=1., steps:int=16, alpha0:float=0., field=None) -> Loop: # of the pipeline's codec
+         bpm:float, bars:int, *, guidance=1., steps:int=16, alpha0:float=0., field=None, **recipe) -> Loop: # of the pipeline's codec; recipe: what else is worth keeping of how it was made
     "From noise, or from a point on the way, to a loop."
     z = noise[None]
     if alpha0 < 1: z = integrate(field or pipe.guided(guidance), z, cond.map(lambda v: v[None]), steps, 'ab2', alpha0=alpha0)
-    return pipe._loop(to_waveform(pipe.codec, z.float(), bpm, bars, pipe.net.stride)[0].cpu(), bpm, bars, {})
+    return pipe._loop(to_waveform(pipe.codec, z.float(), bpm, bars, pipe.net.stride)[0].cpu(), bpm, bars, dict(steps=steps, guidance=guidance, **recipe))
 
 # %% ../nbs/32_time_stretch.ipynb #2f2e93ba
 def _relap(x, laps, T, new): # (C, T') that goes round `laps` times → (C, T), `new` times
@@ -70,4 +71,4 @@ def time_stretch(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     loop, bpm = hear(pipe, loop), check_bpm(bpm)
     x0, laps = invert(pipe, latents(pipe, loop), describe(pipe, loop), 2*steps), loop_frames(pipe.codec, loop.bpm, loop.bars, pipe.net.stride)[1]
     x0 = _relap(x0, laps, *loop_frames(pipe.codec, bpm, loop.bars, pipe.net.stride))
-    return play(pipe, x0, describe(pipe, loop, bpm), bpm, loop.bars, guidance=guidance, steps=steps)
+    return play(pipe, x0, describe(pipe, loop, bpm), bpm, loop.bars, guidance=guidance, steps=steps, stretched_from=loop.bpm)

@@ -64,7 +64,7 @@ def blend_loss(net, batch, # (x1, Cond)
 def validate(net, batches, # of the split 'valid'
              n:int=8, # batches
             ) -> dict: # 'loss' and its parts by α
-    "The loss on held-out tracks with all conditions given, the same noise every time; no weight is touched."
+    "The loss on held-out tracks with the conditions of their batches, the same noise every time; no weight is touched."
     losses, alphas = [], []
     for step in range(n):
         x1, cond = batches(step)

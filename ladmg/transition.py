@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .audio import Loop
-from .core import Cond, LadmgError, check_bpm
+from .audio import Loop, fit_length
+from .core import Cond, LadmgError, check_bars, check_bpm
 from .interpolation import slerp
 from .pipeline import GUIDANCE, LoopPipeline, mastered
 from .rhythm import saws
@@ -24,9 +24,9 @@ class Score:
                  bars, # of each part; a number for all of them
                  glide:int=4): # bars at the end of a part in which it becomes the next
         self.bpm = [check_bpm(b) for b in bpm]
-        self.bars = [bars]*len(self.bpm) if isinstance(bars, int) else list(bars)
-        if len(self.bars) != len(self.bpm) or min(self.bars, default=0) < max(1, glide):
-            raise LadmgError(f'Each part has a tempo and at least as many bars as the glide ({glide}): got {len(self.bpm)} tempi and bars {self.bars}.')
+        self.bars = [check_bars(b) for b in ([bars]*len(self.bpm) if np.isscalar(bars) else bars)]
+        if not glide >= 0 or len(self.bars) != len(self.bpm) or min(self.bars, default=0) < max(1, glide):
+            raise LadmgError(f'Each part has a tempo and at least as many bars as the glide ({glide}), which is 0 or more: got {len(self.bpm)} tempi and bars {self.bars}.')
         self.ends = 4*np.cumsum(self.bars)                                               # in beats
         knots = [(b, v) for k, end in enumerate(self.ends[:-1]) for b, v in ((end-4*glide, self.bpm[k]), (end, self.bpm[k+1]))]
         self._b, self._v = zip(*[(0, self.bpm[0]), *knots, (self.ends[-1], self.bpm[-1])])
@@ -50,6 +50,7 @@ class Windows:
     def __init__(self, pipe:LoopPipeline, weights=1., # as `Guided` takes them; per frame: (T,) of the whole
                  window:int=768, overlap:int=128, # frames, multiples of the network's stride
                  batch:int=4): # windows at a time
+        if window <= overlap: raise LadmgError(f'Windows of {window} frames do not reach beyond what they share ({overlap}): make them longer.')
         self.pipe, self.weights, self.window, self.overlap, self.batch = pipe, weights, window, overlap, batch
 
     def starts(self, T):
@@ -83,7 +84,7 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
     codec, stride = pipe.codec, pipe.net.stride
     T = round(score.times[-1]*codec.frame_rate/stride)*stride
     beat = score.at(np.arange(T)*score.times[-1]/T)
-    (k, far), told = score.parts(beat), torch.stack([pipe.embed(i) if isinstance(i, str) else pipe.embed(audio=i) for i in items])
+    (k, far), told = score.parts(beat), torch.stack([pipe.embed_any(i) for i in items])
     far, following = torch.from_numpy(far).float(), np.minimum(k+1, len(items)-1)
     clap = slerp(told[k], told[following], far[:, None]).T
     lap = [circle_noise(seed+i, codec.channels, round(codec.frame_rate*240*LAP/b)) for i, b in enumerate(score.bpm)]
@@ -94,7 +95,7 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
     with tqdm(total=steps, desc='mix', unit='step', disable=not progress) as bar:
         def tick(step, total, x): bar.update(); return callback(step, total, x) if callback else None
         z = integrate(Windows(pipe, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
-    wave = codec.decode(z.float(), circular=True, chunk=512)[0].cpu()
-    recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
+    wave = fit_length(codec.decode(z.float(), circular=True, chunk=512)[0].cpu(), round(score.times[-1]*codec.sample_rate))
+    recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, guidance=guidance, glide=glide, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
     wave = mastered(wave, codec.sample_rate, most=np.inf)                         # one peak doesn't turn minutes down
     return Loop(wave, codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

@@ -13,8 +13,8 @@ from .codec import loop_frames
 from .core import Cond, LadmgError
 from .interpolation import slerp
 from .pipeline import LoopPipeline
-from .sampling import circle_noise, reindex
-from .time_stretch import describe, hear, invert, latents, play
+from .sampling import circle_noise
+from .time_stretch import _relap, describe, hear, invert, latents, play
 
 # %% ../nbs/35_variation.ipynb #9b76ae72
 def _noise(pipe, loop, seed):
@@ -28,7 +28,7 @@ def vary(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     loop = hear(pipe, loop); cond = describe(pipe, loop)
     cond = Cond(cond.rhythm, pipe.embed(prompt) if prompt else cond.clap, steps=None if prompt else cond.steps)
     x = strength*_noise(pipe, loop, seed)+(1-strength)*latents(pipe, loop)
-    return play(pipe, x, cond, loop.bpm, loop.bars, guidance=guidance, steps=steps, alpha0=1-strength)
+    return play(pipe, x, cond, loop.bpm, loop.bars, guidance=guidance, steps=steps, alpha0=1-strength, seed=seed, prompt=prompt, strength=strength)
 
 # %% ../nbs/35_variation.ipynb #a52a93be
 class Keep:
@@ -45,11 +45,12 @@ def repaint(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     loop, new = hear(pipe, loop), {bars} if isinstance(bars, int) else set(bars)
     if not new or not new <= set(range(1, loop.bars+1)): raise LadmgError(f'The loop has bars 1 to {loop.bars}: name those to be played anew, got {sorted(new)}.')
     x0, x1 = _noise(pipe, loop, seed), latents(pipe, loop)
-    clap = pipe.embed(prompt) if prompt else pipe.embed(audio=loop)
+    told = describe(pipe, loop)
+    clap = pipe.embed(prompt) if prompt else told.clap
     laps = loop_frames(pipe.codec, loop.bpm, loop.bars, pipe.net.stride)[1]
     bar = torch.arange(x1.shape[1], device=x1.device)*loop.bars*laps//x1.shape[1] % loop.bars+1
     field = Keep(pipe.guided(guidance), x0, x1, ~torch.isin(bar, torch.tensor(sorted(new), device=bar.device)))
-    return play(pipe, x0, Cond(describe(pipe, loop).rhythm, clap), loop.bpm, loop.bars, steps=steps, field=field)
+    return play(pipe, x0, Cond(told.rhythm, clap), loop.bpm, loop.bars, steps=steps, guidance=guidance, field=field, seed=seed, prompt=prompt, anew=sorted(new))
 
 # %% ../nbs/35_variation.ipynb #fcea2fb2
 def between(pipe:LoopPipeline, a:Loop, b:Loop, # with bpm and bars
@@ -58,12 +59,13 @@ def between(pipe:LoopPipeline, a:Loop, b:Loop, # with bpm and bars
     "Loops on the way from one loop to another."
     a, b = hear(pipe, a), hear(pipe, b)
     if a.bars != b.bars: raise LadmgError(f'Both loops must have as many bars, got {a.bars} and {b.bars}: cut or repeat one of them.')
-    bpm, size = bpm or a.bpm, loop_frames(pipe.codec, bpm or a.bpm, a.bars, pipe.net.stride)[0]
-    x, y = (reindex(invert(pipe, latents(pipe, l), describe(pipe, l), 2*steps), size) for l in (a, b))
+    bpm, frames = bpm or a.bpm, lambda bpm: loop_frames(pipe.codec, bpm, a.bars, pipe.net.stride)
+    x, y = (_relap(invert(pipe, latents(pipe, l), describe(pipe, l), 2*steps), frames(l.bpm)[1], *frames(bpm)) for l in (a, b))
     p, q = (describe(pipe, l, bpm) for l in (a, b))
     unit = torch.nn.functional.normalize
     def at(w):
         noise = slerp(unit(x.flatten(), dim=0), unit(y.flatten(), dim=0), w).view_as(x)*((1-w)*x.norm()+w*y.norm())
         steps_of = p.steps if w < .5 else q.steps
-        return play(pipe, noise, Cond(p.rhythm, slerp(p.clap, q.clap, w), steps=steps_of), bpm, a.bars, steps=steps)
+        clap = p.clap if p.clap is None else slerp(p.clap, q.clap, w)
+        return play(pipe, noise, Cond(p.rhythm, clap, steps=steps_of), bpm, a.bars, steps=steps, between=w)
     return [at(w) for w in torch.linspace(0, 1, n).tolist()]

@@ -326,7 +326,7 @@ class LoopExplorer(W.VBox):
     def settings(self) -> dict: # as the pipeline takes them
         "What the controls say now."
         values = {k: c.value for k, c in self.controls.items()}
-        guidance = {k.split()[1]: values.pop(k) for k in list(values) if k.startswith('guidance ')}
+        guidance = GUIDANCE | {k.split()[1]: values.pop(k) for k in list(values) if k.startswith('guidance ')}
         return values | dict(seed=self.seed.value, guidance=guidance)
 
     def restore(self, settings:dict): # of a take; what it doesn't name stays

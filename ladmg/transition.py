@@ -96,6 +96,6 @@ def mix(pipe:LoopPipeline, items, # prompts, or loops whose sound is the prompt
         def tick(step, total, x): bar.update(); return callback(step, total, x) if callback else None
         z = integrate(Windows(pipe, guidance, window), x0[None].to(pipe.device), cond, steps, 'ab2', callback=tick)
     wave = fit_length(codec.decode(z.float(), circular=True, chunk=512)[0].cpu(), round(score.times[-1]*codec.sample_rate))
-    recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, guidance=guidance, glide=glide, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
+    recipe = dict(made_by='ladmg', model=pipe.name, codec=codec.name, seed=seed, steps=steps, glide=glide, bpm=list(score.bpm), bars=score.bars, parts=[i if isinstance(i, str) else 'a loop' for i in items])
     wave = mastered(wave, codec.sample_rate, most=np.inf)                         # one peak doesn't turn minutes down
     return Loop(wave, codec.sample_rate, beats=score.beats, downbeats=score.beats[::4], recipe=recipe)

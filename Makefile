@@ -30,7 +30,7 @@ sync: install ## after a change of notebooks: modules, clean notebooks with thei
 readme: install ## README.md from nbs/index.ipynb
 	$(BIN)/python tools/docs.py readme
 
-notebooks: install ## run every notebook anew, in order, and save what it shows
+notebooks: install ## run every notebook anew, in order, and save what it shows; cells marked notest or slow keep what they have
 	$(BIN)/python tools/run_nbs.py $(sort $(wildcard nbs/[0-9]*.ipynb)) $(wildcard nbs/tutorials/*.ipynb) nbs/index.ipynb
 
 docs: install ## the site, into _docs/

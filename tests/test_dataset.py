@@ -65,5 +65,5 @@ def test_the_key_follows_the_pitch():
     loop = next(l for l in map(render_loop, range(300, 320)) if find_key(l.waveform, 24000))
     a, b = find_key(loop.waveform, 24000), find_key(loop.waveform, round(24000*2**(2/12)))
     notes = 'C C# D D# E F F# G G# A A# B'.split()
-    assert not b or ((notes.index(b.split()[0])-notes.index(a.split()[0])) % 12, b.split()[1]) == (2, a.split()[1])
+    assert b and ((notes.index(b.split()[0])-notes.index(a.split()[0])) % 12, b.split()[1]) == (2, a.split()[1])
     assert find_key(torch.randn(1, 240000, generator=torch.Generator().manual_seed(0)), 24000) == ''

@@ -18,7 +18,9 @@ def shaken(net):
 def net(): return shaken(UNet(4, (16, 24, 32), clap=6, descriptors=2))
 
 @pytest.fixture
-def cond(T=32, g=generator('cond')): return Cond(torch.rand(3, 3, T, generator=g), torch.randn(3, 6, generator=g), torch.rand(3, 2, T, generator=g))
+def cond(T=32):
+    g = generator('cond')
+    return Cond(torch.rand(3, 3, T, generator=g), torch.randn(3, 6, generator=g), torch.rand(3, 2, T, generator=g))
 
 def latents(B=3, C=4, T=32): return torch.randn(B, C, T, generator=generator('latents', B, C, T))
 

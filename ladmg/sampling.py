@@ -76,9 +76,8 @@ class Guided:
                  weights=1., # a number, or {'rhythm': …, 'clap': …, 'descriptors': …}; each a number, or (T,) one per frame
                  negative:Cond|None=None, # what to move away from
                  ease:float=0., # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
-                 colour:float=1., # how much stays of what is the same in all frames of what guidance adds
                  weak=None): # a lesser field, to move away from where nothing is known and weights are given by condition (Karras et al. 2024, arXiv 2406.02507)
-        self.field, self.weights, self.negative, self.ease, self.colour, self.weak = field, weights, negative or Cond(), ease, colour, weak
+        self.field, self.weights, self.negative, self.ease, self.weak = field, weights, negative or Cond(), ease, weak
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
         for w in weights.values() if isinstance(weights, dict) else [weights]:
@@ -108,8 +107,7 @@ class Guided:
         counts, conds = zip(*[(c, s) for c, s, known in asked if not lesser(c, known)])
         n = len(conds)
         answers = self.field(x.repeat(n, *[1]*(x.ndim-1)), alpha.repeat(n), Cond.cat(conds)).chunk(n)
-        out = sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
-        return out-(1-self.colour)*(out-answers[-1]).mean(-1, keepdim=True)                                # Δ, over time
+        return sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
 
 # %% ../nbs/20_sampling.ipynb #473d73b5
 def _draw(seed, channels, harmonics): # (C, K, 2) normal numbers, one harmonic after another: the first are the same however many there are

@@ -196,5 +196,5 @@ def _best(self:LoopPipeline, loops, clap): # candidates → one of them
     "The most alike to the prompt, less one hundredth for each millisecond off the grid."
     if len(loops) == 1: return loops[0]
     like = torch.stack([self.embed(audio=l) for l in loops]) @ clap if clap is not None else torch.zeros(len(loops))
-    late = lambda l: measure_phase(l.waveform, l.sample_rate, l.bpm) if l.seconds > 1 else 0.     # a second is too short to hear a beat
+    late = lambda l: measure_phase(l.waveform, l.sample_rate, l.bpm) if l.seconds >= 1.2 else 0.   # what is shorter has no beat to be heard
     return max(zip(like.tolist(), loops), key=lambda c: c[0]-10*abs(late(c[1])))[1]

@@ -76,8 +76,9 @@ class Guided:
                  weights=1., # a number, or {'rhythm': …, 'clap': …, 'descriptors': …}; each a number, or (T,) one per frame
                  negative:Cond|None=None, # what to move away from
                  ease:float=0., # α up to which a weight of words counts with a third of what it has above 1 (Kynkäänniemi et al. 2024)
+                 colour:float=float('inf'), # greatest length of the mean over time that guidance may lead to (cf. Saharia et al. 2022, arXiv 2205.11487)
                  weak=None): # a lesser field, to move away from where nothing is known and weights are given by condition (Karras et al. 2024, arXiv 2406.02507)
-        self.field, self.weights, self.negative, self.ease, self.weak = field, weights, negative or Cond(), ease, weak
+        self.field, self.weights, self.negative, self.ease, self.colour, self.weak = field, weights, negative or Cond(), ease, colour, weak
         unknown = set(weights)-set(Cond.__dataclass_fields__) if isinstance(weights, dict) else ()
         if unknown: raise LadmgError(f'There is no condition {min(unknown)!r} to guide by: name {", ".join(Cond.__dataclass_fields__)}.')
         for w in weights.values() if isinstance(weights, dict) else [weights]:
@@ -107,7 +108,11 @@ class Guided:
         counts, conds = zip(*[(c, s) for c, s, known in asked if not lesser(c, known)])
         n = len(conds)
         answers = self.field(x.repeat(n, *[1]*(x.ndim-1)), alpha.repeat(n), Cond.cat(conds)).chunk(n)
-        return sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
+        out = sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
+        left = (1-alpha.view(-1, 1, 1)).clamp(min=1e-6)
+        m, last = ((x+left*d).mean(-1, keepdim=True) for d in (out, answers[-1]))                          # colours (B, C, 1)
+        most = last.norm(dim=1, keepdim=True).clamp(min=self.colour)
+        return out-(1-most/m.norm(dim=1, keepdim=True)).clamp(min=0)*m/left
 
 # %% ../nbs/20_sampling.ipynb #473d73b5
 def _draw(seed, channels, harmonics): # (C, K, 2) normal numbers, one harmonic after another: the first are the same however many there are

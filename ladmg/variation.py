@@ -14,7 +14,7 @@ from .core import Cond, LadmgError
 from .interpolation import slerp
 from .pipeline import LoopPipeline
 from .sampling import circle_noise
-from .time_stretch import _relap, describe, hear, invert, latents, play
+from .time_stretch import describe, hear, invert, latents, play, relap
 
 # %% ../nbs/35_variation.ipynb #9b76ae72
 def _noise(pipe, loop, seed):
@@ -28,7 +28,7 @@ def vary(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     loop = hear(pipe, loop); cond = describe(pipe, loop)
     cond = Cond(cond.rhythm, pipe.embed(prompt) if prompt else cond.clap, steps=None if prompt else cond.steps)
     x = strength*_noise(pipe, loop, seed)+(1-strength)*latents(pipe, loop)
-    return play(pipe, x, cond, loop.bpm, loop.bars, guidance=guidance, steps=steps, alpha0=1-strength, seed=seed, prompt=prompt, strength=strength)
+    return play(pipe, x, cond, loop.bpm, loop.bars, guidance=guidance, steps=steps, alpha0=1-strength, recipe=dict(seed=seed, prompt=prompt, strength=strength))
 
 # %% ../nbs/35_variation.ipynb #a52a93be
 class Keep:
@@ -50,7 +50,7 @@ def repaint(pipe:LoopPipeline, loop:Loop, # with bpm and bars
     laps = loop_frames(pipe.codec, loop.bpm, loop.bars, pipe.net.stride)[1]
     bar = torch.arange(x1.shape[1], device=x1.device)*loop.bars*laps//x1.shape[1] % loop.bars+1
     field = Keep(pipe.guided(guidance), x0, x1, ~torch.isin(bar, torch.tensor(sorted(new), device=bar.device)))
-    return play(pipe, x0, Cond(told.rhythm, clap), loop.bpm, loop.bars, steps=steps, guidance=guidance, field=field, seed=seed, prompt=prompt, anew=sorted(new))
+    return play(pipe, x0, Cond(told.rhythm, clap), loop.bpm, loop.bars, steps=steps, guidance=guidance, field=field, recipe=dict(seed=seed, prompt=prompt, anew=sorted(new)))
 
 # %% ../nbs/35_variation.ipynb #fcea2fb2
 def between(pipe:LoopPipeline, a:Loop, b:Loop, # with bpm and bars
@@ -60,12 +60,12 @@ def between(pipe:LoopPipeline, a:Loop, b:Loop, # with bpm and bars
     a, b = hear(pipe, a), hear(pipe, b)
     if a.bars != b.bars: raise LadmgError(f'Both loops must have as many bars, got {a.bars} and {b.bars}: cut or repeat one of them.')
     bpm, frames = bpm or a.bpm, lambda bpm: loop_frames(pipe.codec, bpm, a.bars, pipe.net.stride)
-    x, y = (_relap(invert(pipe, latents(pipe, l), describe(pipe, l), 2*steps), frames(l.bpm)[1], *frames(bpm)) for l in (a, b))
+    x, y = (relap(invert(pipe, latents(pipe, l), describe(pipe, l), 2*steps), frames(l.bpm)[1], *frames(bpm)) for l in (a, b))
     p, q = (describe(pipe, l, bpm) for l in (a, b))
     unit = torch.nn.functional.normalize
     def at(w):
         noise = slerp(unit(x.flatten(), dim=0), unit(y.flatten(), dim=0), w).view_as(x)*((1-w)*x.norm()+w*y.norm())
         steps_of = p.steps if w < .5 else q.steps
         clap = p.clap if p.clap is None else slerp(p.clap, q.clap, w)
-        return play(pipe, noise, Cond(p.rhythm, clap, steps=steps_of), bpm, a.bars, steps=steps, between=w)
+        return play(pipe, noise, Cond(p.rhythm, clap, steps=steps_of), bpm, a.bars, steps=steps, recipe=dict(between=w))
     return [at(w) for w in torch.linspace(0, 1, n).tolist()]

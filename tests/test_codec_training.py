@@ -99,7 +99,9 @@ def test_a_run_begins_with_another(tmp_path, tracks):
     for phase, s in train_codec(tmp_path/'second', tracks, init=tmp_path/'first', **TINY | dict(steps=1, quantised=0, lr=0., ema=0.)): pass
     torch.testing.assert_close(s.ema.decode(s.ema.encode(wave)), again.decode(again.encode(wave)), atol=2e-3, rtol=1e-2)
     args = ['train-codec', tracks, '--out', tmp_path/'third', '--init', tmp_path/'first', '--loops', 0, '--steps', 2, '--quantised', 0, '--clips', 2, '--valid-every', 2]
+    (tracks/'text.mp3').write_text('no music')
     said = CliRunner().invoke(app, [*map(str, args)])
+    assert 'skipped text.mp3: text.mp3 cannot be read' in said.stdout
     assert said.exit_code == 0 and 'spectral step 2: loss' in said.stdout and 'tracks sdr' in said.stdout, said.output
     assert Codec.from_pretrained(tmp_path/'third'/'model').channels == 4
     again = CliRunner().invoke(app, [*map(str, args)])

@@ -1,10 +1,10 @@
 "Fields, solvers and guidance at their edges: what no notebook needs to explain."
-import copy
+import copy, math
 import pytest
 import torch
 from ladmg.blending import blending_loss
 from ladmg.core import Cond, LadmgError, generator, packaged
-from ladmg.pipeline import LoopPipeline
+from ladmg.pipeline import GUIDANCE, LoopPipeline
 from ladmg.sampling import Guided, SOLVERS, circle_noise, integrate, reindex
 from ladmg.unet import UNet
 from torch.utils.flop_counter import FlopCounterMode
@@ -107,6 +107,13 @@ def test_the_pipeline_holds_words_back_at_first(monkeypatch):
     held, alone = hear(prompt='dark techno'), hear()
     monkeypatch.setattr('ladmg.pipeline.EASE', 0.)
     assert (hear(prompt='dark techno')-held).abs().max() > .01 and torch.equal(hear(), alone)             # only words
+
+def test_the_pipeline_bounds_the_colour_that_words_ask_for(monkeypatch):
+    pipe, rides = LoopPipeline.from_pretrained(dtype=torch.float32), 'hard bright techno with rides'
+    colour = lambda prompt: pipe._latents(170, 2, [0], pipe._cond(170, 2, pipe.embed(prompt)), GUIDANCE, steps=8).mean(-1).norm().item()
+    bound, dull = colour(rides), colour('a kick')
+    monkeypatch.setattr('ladmg.pipeline.COLOUR', math.inf)
+    assert colour(rides) > bound+.5 > 2 and colour('a kick') == dull < 2                                  # nothing changes within the bound
 
 def test_the_pipeline_moves_away_from_the_lesser_network(monkeypatch):
     pipe = LoopPipeline.from_pretrained(dtype=torch.float32)

@@ -143,7 +143,7 @@ def mastered(wave:torch.Tensor, # (channels, S)
 
 # %% ../nbs/30_pipeline.ipynb #c144cbdb
 GUIDANCE = dict(rhythm=1.3, clap=6., descriptors=1.5, steps=9., key=1.5)
-EASE, COLOUR = .2, 2. # α up to which `Guided` holds words back; the colour that it goes no farther than, as few loops of music do
+EASE, COLOUR = .2, 2. # α up to which `Guided` holds words back; the greatest colour that it leads to, which few loops of music exceed
 CANDIDATE = 1_000_003 # from the seed of one candidate to that of the next
 
 @patch

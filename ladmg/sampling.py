@@ -107,7 +107,7 @@ class Guided:
         away = [(c, self.weak(x, alpha, s)) for c, s, known in asked if lesser(c, known)]                  # W(∅)
         counts, conds = zip(*[(c, s) for c, s, known in asked if not lesser(c, known)])
         n = len(conds)
-        answers = self.field(x.repeat(n, *[1]*(x.ndim-1)), alpha.repeat(n), Cond.cat(conds)).chunk(n)
+        answers = self.field(x.repeat(n, 1, 1), alpha.repeat(n), Cond.cat(conds)).chunk(n)
         out = sum(torch.as_tensor(c).to(x)*d for c, d in (*away, *zip(counts, answers)))
         left = (1-alpha.view(-1, 1, 1)).clamp(min=1e-6)
         m, last = ((x+left*d).mean(-1, keepdim=True) for d in (out, answers[-1]))                          # colours (B, C, 1)

@@ -8,7 +8,7 @@ BIN := .venv/bin
 SETUP := settings.ini setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install sync readme notebooks docs clean
+.PHONY: help demo test test-all install sync readme notebooks docs clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ help:
 demo: $(or $(wildcard .venv/dev),.venv/wheel) ## a loop from the model in the package: demo/loop.wav, demo/loop.png
 	$(BIN)/ladmg generate --bpm 126 --bars 4 --seed 0 --out demo/loop.wav
 
-test: .venv/dev ## every test, every notebook, the wheel
-	$(BIN)/pytest --slow --durations 10
+test: .venv/dev ## every notebook and every test but those marked slow
+	$(BIN)/pytest --durations 10
+
+test-all: .venv/dev ## all of it, the slow cells and tests and the wheel too
+	$(BIN)/pytest --slow --durations 20
 
 install: .venv/dev ## the package, editable, with all that tests and site need, into .venv
 

@@ -1,220 +1,361 @@
-"The explorer, the grid, the pad and the site as a person meets them: in a real browser (Debian: `apt-get install chromium`)."
-import functools, http.server, json, os, re, shutil, socket, subprocess, sys, threading, time
+"The explorer, the widgets and the site in a real browser (Debian: `apt-get install chromium`)."
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 import pytest
 from ladmg.audio import Loop, loop_samples
 
-sync_api, _ = pytest.importorskip('playwright.sync_api'), pytest.importorskip('voila')
-CHROME = os.environ.get('CHROME') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+sync_api = pytest.importorskip('playwright.sync_api')
+pytest.importorskip('voila')
+
+NAMES = 'chromium', 'chromium-browser', 'google-chrome'
+CHROME = os.environ.get('CHROME') or next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(not CHROME, reason='there is no Chromium: install it, or set CHROME to its path')
 
 ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT/'_docs'
 SHOTS = os.environ.get('LADMG_SHOTS') # a folder, to look at what the tests have seen
-ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-        '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required']
-LISTEN = ''' // note each buffer that starts, and how loud it sounds
-  window.heard = [];
-  const start = AudioBufferSourceNode.prototype.start;
-  AudioBufferSourceNode.prototype.start = function(...args) {
-    const x = this.buffer.getChannelData(0);
-    heard.push({seconds: this.buffer.duration, loop: this.loop, sound: x.reduce((s, v, i) => s + v * v * (1 + i % 97), 0)});
-    window.tap = new AnalyserNode(this.context); this.connect(tap);
-    return start.apply(this, args);
-  };
-  window.level = () => { const x = new Float32Array(2048); tap.getFloatTimeDomainData(x); return Math.max(...x); };
-'''
-OVERLAPS = '''() => {
-  const shown = [...document.querySelectorAll('button, select, input, canvas, .noUi-target')].filter(e => e.checkVisibility()).map(e => [e, e.getBoundingClientRect()]);
-  const over = ([e, a], [f, b]) => !e.contains(f) && !f.contains(e) && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
-  const found = shown.flatMap((p, i) => shown.slice(i + 1).filter(q => over(p, q)).map(q => p[0].outerHTML.slice(0, 80) + ' and ' + q[0].outerHTML.slice(0, 80)));
-  if (document.documentElement.scrollWidth > innerWidth) found.push('the page is wider than the window');
-  return found;
-}'''
+OPTIONS = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--autoplay-policy=no-user-gesture-required']
 
-def serve(cmd, log, port):
-    p = subprocess.Popen([sys.executable, '-c', *map(str, cmd)], cwd=ROOT, stdout=log, stderr=log, env={**os.environ, 'IN_TEST': '1'})
+def script(name):
+    return (ROOT/'tests'/'browser'/name).read_text(encoding='utf-8')
+
+# A server, a browser, and what to do with them
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+def can_connect(address, port):
+    try:
+        socket.create_connection((address, port), 1).close()
+        return True
+    except OSError:
+        return False
+
+def start_server(command, log, port):
+    "Start `python -c` with a command, and wait until something answers at the port."
+    command = [sys.executable, '-c', *map(str, command)]
+    env = {**os.environ, 'IN_TEST': '1'}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=env)
     for _ in range(480):
-        try: socket.create_connection(('127.0.0.1', port), 1).close(); return p
-        except OSError: assert p.poll() is None, Path(log.name).read_text()
+        if can_connect('127.0.0.1', port):
+            return process
+        assert process.poll() is None, Path(log.name).read_text()
         time.sleep(.25)
+    pytest.fail('the server does not answer')
 
 @pytest.fixture
-def at(tmp_path):
-    "Serves until the test is over: at(python code, arguments) → address."
+def serve(tmp_path):
+    "Serve until the test is over: serve(python code, arguments) → port."
     running = []
-    def start(*cmd):
-        with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
-        running.append(serve([*cmd, f'--port={port}'], open(tmp_path/'log.txt', 'w'), port))
+    def start(*command):
+        port = free_port()
+        log = open(tmp_path/'log.txt', 'w')
+        running.append(start_server([*command, f'--port={port}'], log, port))
         return port
     yield start
-    for p in running: p.terminate(); p.wait(20)
+    for process in running:
+        process.terminate()
+        process.wait(20)
 
 @pytest.fixture
 def page():
-    with sync_api.sync_playwright() as pw:
-        browser = pw.chromium.launch(executable_path=CHROME, args=ARGS)
+    "An empty page, whose errors are in `page.wrong`."
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROME, args=OPTIONS)
         page = browser.new_page(viewport={'width': 1280, 'height': 900})
-        page.add_init_script(LISTEN)
+        page.add_init_script(script('listen.js'))
         page.set_default_timeout(300_000)
         page.wrong = []
-        page.on('pageerror', lambda e: page.wrong.append(str(e)))
+        page.on('pageerror', lambda error: page.wrong.append(str(error)))
         yield page
         browser.close()
 
 def look(page, name):
     "Nothing overlaps or is cut off, on a desk and on a phone."
     for width, height in ((400, 800), (1280, 900)):
-        page.set_viewport_size({'width': width, 'height': height}); page.wait_for_timeout(300)
-        assert page.evaluate(OVERLAPS) == []
-        if SHOTS: page.screenshot(path=f'{SHOTS}/{name}_{width}.png', full_page=True)
+        page.set_viewport_size({'width': width, 'height': height})
+        page.wait_for_timeout(300)
+        assert page.evaluate(script('overlaps.js')) == []
+        assert page.get_by_text('javascript error').count() == 0, 'a widget cannot be drawn'
+        if SHOTS:
+            page.screenshot(path=f'{SHOTS}/{name}_{width}.png', full_page=True)
 
-def button(page, name): return page.get_by_role('button', name=name, exact=True)
+def button(page, name):
+    return page.get_by_role('button', name=name, exact=True)
 
-def test_explorer(at, page, tmp_path):
-    port = at('from ladmg.cli import main; main()', 'app', '--no-browser')
-    with pytest.raises(OSError): socket.create_connection(('127.0.0.2', port), 1) # this machine, but not the loopback address that serves
+def slider(page, n):
+    return page.locator('.noUi-handle').nth(n)
+
+def menu(page):
+    "The first one: bars."
+    return page.locator('select').first
+
+def seed(page):
+    return page.locator('input[type=number]')
+
+# The explorer, as `ladmg app` serves it
+
+def set_bpm(page, bpm):
+    handle = slider(page, 0)
+    handle.focus()
+    for _ in range(40): # a busy machine may miss a key
+        if float(handle.get_attribute('aria-valuenow')) >= bpm:
+            return
+        page.keyboard.press('ArrowRight')
+        page.wait_for_timeout(100)
+
+def wait_for_seed(page, condition, seed):
+    javascript = f's => document.querySelector("input[type=number]").value {condition} s'
+    page.wait_for_function(javascript, arg=seed, timeout=20_000)
+
+def last_sound(page):
+    return page.evaluate('heard.at(-1)')
+
+def wait_until_loud(page):
+    page.wait_for_function('level() > .01')
+
+@pytest.fixture
+def explorer(serve, page):
+    port = serve('from ladmg.cli import main; main()', 'app', '--no-browser')
+    assert not can_connect('127.0.0.2', port), 'this machine, but not the loopback address that serves'
     page.goto(f'http://127.0.0.1:{port}/')
     button(page, 'Generate').wait_for()
     assert 'LoopPipeline' not in page.content()
-    bpm, seed = page.locator('.noUi-handle').first, page.locator('input[type=number]')
-    bpm.focus()
-    for _ in range(40):                                            # a busy machine may miss a key
-        if float(bpm.get_attribute('aria-valuenow')) >= 128: break
-        page.keyboard.press('ArrowRight'); page.wait_for_timeout(100)
-    page.locator('select').first.select_option('2')
+    yield page
+    assert not page.wrong
+
+def test_explorer(explorer, tmp_path):
+    page = explorer
+    first = make_a_loop(page)
+    sound = hear_another_in_its_place(page)
+    look(page, 'explorer')
+    cancel_a_long_one(page)
+    restore_the_first(page, first, sound)
+    save_it(page, first, tmp_path/'saved.wav')
+    wait_for_sound(page)
+
+def make_a_loop(page): # → its seed
+    set_bpm(page, 128)
+    menu(page).select_option('2')
     button(page, 'Generate').click()
     page.get_by_text(re.compile('^1 · 128 BPM · 2 bars')).wait_for()
-    heard = re.search(r'BPM asked, ([\d.]+) measured', page.locator('[role=status]').inner_text())
-    assert abs(float(heard[1])-128) <= 1
-    first = seed.input_value()
+    status = page.locator('[role=status]').inner_text()
+    measured = re.search(r'BPM asked, ([\d.]+) measured', status)
+    assert abs(float(measured[1])-128) <= 1
+    return seed(page).input_value()
 
+def hear_another_in_its_place(page): # → the fingerprint of the first one
     button(page, 'Play').click()
-    page.wait_for_function('level() > .01')
-    button(page, 'Generate').click()                               # a new sound comes in while the old one plays
+    wait_until_loud(page)
+    button(page, 'Generate').click() # a new sound comes in while the old one plays
     page.get_by_text(re.compile('^2 · 128 BPM')).wait_for()
     page.wait_for_function('heard.length == 2')
     a, b = page.evaluate('heard')
-    assert abs(a['seconds']-2*240/128) < 1e-3 and abs(b['seconds']-a['seconds']) < 1e-6 and a['loop'] and b['loop'] and a['sound'] != b['sound']
-    page.wait_for_function('level() > .01')
-    look(page, 'explorer')
+    assert abs(a['seconds']-2*240/128) < 1e-3
+    assert abs(b['seconds']-a['seconds']) < 1e-6
+    assert a['loop'] and b['loop']
+    assert a['sound'] != b['sound']
+    wait_until_loud(page)
+    return a['sound']
 
-    page.locator('select').first.select_option('16')
-    page.locator('.noUi-handle').nth(1).focus(); page.keyboard.press('End') # 64 steps
+def cancel_a_long_one(page):
+    menu(page).select_option('16')
+    slider(page, 1).focus()
+    page.keyboard.press('End') # 64 steps
     button(page, 'Generate').click()
-    page.wait_for_function('document.querySelector(".progress-bar, .jupyter-widget-progress, [role=progressbar]") && !document.querySelector("button[title^=Stop]").disabled')
-    rolled = seed.input_value()
-    button(page, 'dice').click()                                   # the page answers meanwhile
-    page.wait_for_function('s => document.querySelector("input[type=number]").value != s', arg=rolled, timeout=20_000)
+    page.wait_for_function('!document.querySelector("button[title^=Stop]").disabled')
+    rolled = seed(page).input_value()
+    button(page, 'dice').click() # the page answers meanwhile
+    wait_for_seed(page, '!=', rolled)
     assert button(page, 'Cancel').is_enabled()
     button(page, 'Cancel').click()
     page.get_by_text(re.compile(r'Stopped after step \d+ of 64')).wait_for()
-    assert page.get_by_text(re.compile('^3 ·')).count() == 0 and button(page, 'Generate').is_enabled()
+    assert page.get_by_text(re.compile('^3 ·')).count() == 0
+    assert button(page, 'Generate').is_enabled()
 
-    button(page, 'restore').last.click()                           # take 1
-    page.wait_for_function('s => document.querySelector("input[type=number]").value == s', arg=first)
+def restore_the_first(page, first, sound):
+    button(page, 'restore').last.click()
+    wait_for_seed(page, '==', first)
     page.wait_for_function('document.querySelector("select").value == 2')
     page.get_by_text(re.compile('^1 · 128 BPM')).click()
-    page.wait_for_function('s => heard.at(-1).sound == s', arg=a['sound'])
-    with page.expect_download() as file: page.get_by_text('Save WAV').click()
-    assert file.value.suggested_filename == f'ladmg_128bpm_seed{first}.wav'
-    file.value.save_as(tmp_path/'x.wav'); loop = Loop.load(tmp_path/'x.wav')
-    assert (loop.bpm, loop.bars, loop.waveform.shape[1]) == (128, 2, loop_samples(128, 2, 24000)) and loop.recipe['seed'] == int(first)
+    page.wait_for_function('sound => heard.at(-1).sound == sound', arg=sound)
 
-    page.locator('select').first.select_option('4')
-    def click_to_sound(): # seconds
-        button(page, 'dice').click()
-        n, start = page.evaluate('heard.length'), time.perf_counter()
-        button(page, 'Generate').click(); page.wait_for_function('n => heard.length > n', arg=n)
-        return time.perf_counter()-start
-    took = [click_to_sound() for _ in range(3)]
-    assert abs(page.evaluate('heard.at(-1).seconds')-4*240/128) < 1e-3 and min(took) < 4, took
+def save_it(page, first, path):
+    with page.expect_download() as file:
+        page.get_by_text('Save WAV').click()
+    assert file.value.suggested_filename == f'ladmg_128bpm_seed{first}.wav'
+    file.value.save_as(path)
+    loop = Loop.load(path)
+    assert (loop.bpm, loop.bars) == (128, 2)
+    assert loop.waveform.shape[1] == loop_samples(128, 2, 24000)
+    assert loop.recipe['seed'] == int(first)
+
+def wait_for_sound(page):
+    "Four bars sound within four seconds after the click."
+    menu(page).select_option('4')
+    took = [seconds_to_sound(page) for _ in range(3)]
+    assert abs(last_sound(page)['seconds']-4*240/128) < 1e-3
+    assert min(took) < 4, took
+
+def seconds_to_sound(page):
+    button(page, 'dice').click()
+    before = page.evaluate('heard.length')
+    start = time.perf_counter()
+    button(page, 'Generate').click()
+    page.wait_for_function('before => heard.length > before', arg=before)
+    return time.perf_counter()-start
+
+# Words, errors, grid and pad
+
+@pytest.fixture
+def bench(serve, page, tmp_path):
+    source = script('bench.py')
+    cell = dict(cell_type='code', id='bench', metadata={}, execution_count=None, outputs=[], source=source)
+    kernel = dict(name='python3', display_name='', language='python')
+    notebook = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
+    path = tmp_path/'bench.ipynb'
+    path.write_text(json.dumps(notebook))
+    port = serve('from voila.app import main; main()', path, '--no-browser', '--Voila.ip=127.0.0.1')
+    page.goto(f'http://127.0.0.1:{port}/')
+    yield page
     assert not page.wrong
 
-BENCH = '''
-from types import SimpleNamespace
-import ipywidgets as W
-from ladmg.core import LadmgError
-from ladmg.widgets import LoopExplorer, MorphPad, StepGrid
+def test_words_an_error_a_grid_and_a_pad(bench):
+    page = bench
+    ask_for_silence(page)
+    walk_the_grid(page)
+    drag_the_pad(page)
+    look(page, 'bench')
 
-class Pipe:
-    net = SimpleNamespace(config={'clap': 512})
-    def __call__(self, prompt='', negative_prompt='', callback=None, **kw): raise LadmgError(f'{prompt} but not {negative_prompt} cannot be played: ask for music.')
-
-grid, pad, said = StepGrid(['kick', 'hat']), MorphPad(corners=['dub', 'acid', 'deep', 'electro']), W.HTML()
-def tell(_): said.value = f"kick {''.join(map(str, grid.grid['kick']))} hat {''.join(map(str, grid.grid['hat']))} at {pad.x:.2f} {pad.y:.2f}"
-grid.observe(tell, 'grid'); pad.observe(tell, ['x', 'y'])
-W.VBox([LoopExplorer(Pipe()), grid, pad, said])
-'''
-
-def test_prompt_error_grid_and_pad(at, page, tmp_path):
-    cell = dict(cell_type='code', id='bench', metadata={}, execution_count=None, outputs=[], source=BENCH)
-    (tmp_path/'bench.ipynb').write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=dict(name='python3', display_name='', language='python')), nbformat=4, nbformat_minor=5)))
-    port = at('from voila.app import main; main()', tmp_path/'bench.ipynb', '--no-browser', '--Voila.ip=127.0.0.1')
-    page.goto(f'http://127.0.0.1:{port}/')
+def ask_for_silence(page):
     page.get_by_placeholder('dub techno').fill('Silence')
-    page.get_by_placeholder('vocals').fill('noise'); page.keyboard.press('Tab')
+    page.get_by_placeholder('vocals').fill('noise')
+    page.keyboard.press('Tab')
     button(page, 'Generate').click()
     page.get_by_role('alert').wait_for()
-    assert page.get_by_role('alert').inner_text() == 'Silence but not noise cannot be played: ask for music.'
-    assert 'Traceback' not in page.content() and button(page, 'Generate').is_enabled()
+    said = page.get_by_role('alert').inner_text()
+    assert said == 'Silence but not noise cannot be played: ask for music.'
+    assert 'Traceback' not in page.content()
+    assert button(page, 'Generate').is_enabled()
 
+def walk_the_grid(page):
     button(page, 'kick, step 1').click()
-    for key in ('ArrowRight', 'ArrowRight', 'ArrowDown', ' '): page.keyboard.press(key)
+    for key in ('ArrowRight', 'ArrowRight', 'ArrowDown', ' '):
+        page.keyboard.press(key)
     page.get_by_text('kick 1000000000000000 hat 0010000000000000 at 0.50 0.50').wait_for()
     assert button(page, 'hat, step 3').get_attribute('aria-pressed') == 'true'
-    pad = page.get_by_role('slider', name='Morph pad')
-    box = pad.bounding_box()
-    page.mouse.move(box['x']+box['width']/2, box['y']+box['height']/2); page.mouse.down()
-    page.mouse.move(box['x']+box['width']*.25, box['y']+box['height']*2); page.mouse.up() # past the edge
+
+def drag_the_pad(page):
+    box = page.get_by_role('slider', name='Morph pad').bounding_box()
+    page.mouse.move(box['x']+box['width']/2, box['y']+box['height']/2)
+    page.mouse.down()
+    page.mouse.move(box['x']+box['width']*.25, box['y']+box['height']*2) # past the edge
+    page.mouse.up()
     page.get_by_text('at 0.25 1.00').wait_for()
-    page.keyboard.press('ArrowUp'); page.keyboard.press('ArrowLeft')
+    page.keyboard.press('ArrowUp')
+    page.keyboard.press('ArrowLeft')
     page.get_by_text('at 0.20 0.95').wait_for()
-    look(page, 'bench')
-    assert not page.wrong
+
+# The site
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 @pytest.fixture(scope='module')
 def site():
     "The site in `_docs`, built if it is not there, without a network to go to."
-    if not (ROOT/'_docs'/'index.html').exists(): subprocess.run([sys.executable, 'tools/docs.py', 'site'], cwd=ROOT, check=True)
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=ROOT/'_docs')) as server:
+    if not (SITE/'index.html').exists():
+        subprocess.run([sys.executable, 'tools/docs.py', 'site'], cwd=ROOT, check=True)
+    handler = functools.partial(Quiet, directory=SITE)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f'http://127.0.0.1:{server.server_port}'
         server.shutdown()
 
-def test_the_site(site, page):
-    page.on('console', lambda m: page.wrong.append(m.text) if m.type == 'error' else None)
-    page.on('request', lambda r: page.wrong.append(r.url) if not r.url.startswith((site, 'data:', 'blob:')) else None)
+@pytest.fixture
+def visitor(site, page):
+    "A page on which any error and any request to elsewhere is wrong."
+    def note_error(message):
+        if message.type == 'error':
+            page.wrong.append(message.text)
+    def note_request(request):
+        if not request.url.startswith((site, 'data:', 'blob:')):
+            page.wrong.append(request.url)
+    page.on('console', note_error)
+    page.on('request', note_request)
+    yield page
+    assert not page.wrong
+
+def test_the_front_page_sounds_and_finds(visitor, site):
+    page = visitor
     page.goto(f'{site}/index.html')
     look_at_site(page, 'site_front')
-    audio = 'document.querySelector("audio")'
-    page.evaluate(f'{audio}.play()'); page.wait_for_function(f'{audio}.currentTime > .2')
+    page.evaluate('document.querySelector("audio").play()')
+    page.wait_for_function('document.querySelector("audio").currentTime > .2')
     page.get_by_role('searchbox').fill('groovebox')
-    page.locator('.smalldocs-search-results a').first.wait_for()
-    page.locator('.smalldocs-search-results a').first.click(); page.wait_for_url(re.compile('groovebox'))
+    result = page.locator('.smalldocs-search-results a').first
+    result.wait_for()
+    result.click()
+    page.wait_for_url(re.compile('groovebox'))
 
-    for p in sorted((ROOT/'_docs').rglob('*.html')):                # every sound can be played
-        page.goto(f"{site}/{p.relative_to(ROOT/'_docs').as_posix()}")
-        broken = page.evaluate('''async () => (await Promise.all([...document.querySelectorAll('audio')].map(a => new Promise(done => {
-            if (a.readyState > 1) done(0); a.oncanplay = () => done(0); a.onerror = () => done(1); a.load(); })))).filter(b => b).length''')
-        assert not broken, f'{p.name}: {broken} sounds cannot be played'
+def test_every_sound_of_the_site_can_be_played(visitor, site):
+    page = visitor
+    for path in sorted(SITE.rglob('*.html')):
+        page.goto(f'{site}/{path.relative_to(SITE).as_posix()}')
+        broken = page.evaluate(script('broken_sounds.js'))
+        assert not broken, f'{path.name}: {broken} sounds cannot be played'
 
+def test_the_site_has_formulas(visitor, site):
+    page = visitor
     page.goto(f'{site}/blending.html')
     assert page.locator('math').count() > 3
     look_at_site(page, 'site_blending')
-    page.goto(f'{site}/widgets.html')                              # widgets in the state that they were saved in
-    button(page, 'Play').first.click(); page.wait_for_function('level() > .01')
-    assert page.evaluate('heard[0].loop') and abs(page.evaluate('heard[0].seconds')-2*240/126) < 1e-3
-    step = button(page, 'kick, step 2'); was = step.get_attribute('aria-pressed'); step.click()
-    assert step.get_attribute('aria-pressed') != was
+
+def test_the_site_has_widgets_in_the_state_that_they_were_saved_in(visitor, site):
+    page = visitor
+    page.goto(f'{site}/widgets.html')
+    button(page, 'Play').first.click()
+    wait_until_loud(page)
+    sound = last_sound(page)
+    assert sound['loop']
+    assert abs(sound['seconds']-2*240/126) < 1e-3
+    step = button(page, 'kick, step 2')
+    before = step.get_attribute('aria-pressed')
+    step.click()
+    assert step.get_attribute('aria-pressed') != before
     look_at_site(page, 'site_widgets')
-    assert not page.wrong
 
 def look_at_site(page, name):
+    "It fits a phone and a desk, and follows the reader's choice of light or dark."
     for scheme, width in (('dark', 400), ('light', 1280)):
-        page.emulate_media(color_scheme=scheme); page.set_viewport_size({'width': width, 'height': 900}); page.wait_for_timeout(300)
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({'width': width, 'height': 900})
+        page.wait_for_timeout(300)
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), name
-        back = page.evaluate('getComputedStyle(document.body).backgroundColor')
-        assert (max(map(int, re.findall(r'\d+', back)[:3])) < 100) == (scheme == 'dark'), back
-        if SHOTS: page.screenshot(path=f'{SHOTS}/{name}_{width}.png', full_page=True)
+        background = page.evaluate('getComputedStyle(document.body).backgroundColor')
+        red_green_blue = [int(number) for number in re.findall(r'\d+', background)[:3]]
+        is_dark = max(red_green_blue) < 100
+        assert is_dark == (scheme == 'dark'), background
+        if SHOTS:
+            page.screenshot(path=f'{SHOTS}/{name}_{width}.png', full_page=True)

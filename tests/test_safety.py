@@ -542,10 +542,9 @@ def in_a_fork(function):
     return psutil.Process(child)
 
 def is_finished(path):
-    if path.name in ('state.json', 'config.json', 'checkpoint.safetensors'):
-        return True
-    is_temporary = any(part.endswith('.ladmg-tmp') for part in path.parts)
-    return is_part(path) and not is_temporary
+    if any(part.endswith('.ladmg-tmp') for part in path.parts):
+        return False
+    return path.name in ('state.json', 'config.json', 'checkpoint.safetensors') or is_part(path)
 
 def items(folder): # finished things, which must not be lost
     return {path for path in folder.rglob('*') if is_finished(path)}

@@ -542,12 +542,14 @@ def in_a_fork(function):
     return psutil.Process(child)
 
 def is_finished(path):
-    if any(part.endswith('.ladmg-tmp') for part in path.parts):
-        return False
     return path.name in ('state.json', 'config.json', 'checkpoint.safetensors') or is_part(path)
 
 def items(folder): # finished things, which must not be lost
-    return {path for path in folder.rglob('*') if is_finished(path)}
+    found = set()
+    for here, folders, files in os.walk(folder): # which passes over folders that vanish
+        folders[:] = [name for name in folders if not name.endswith('.ladmg-tmp')]
+        found |= {Path(here)/name for name in files}
+    return {path for path in found if is_finished(path)}
 
 class Repeated:
     "Do the work again and again, killed at random moments, and count what was lost."

@@ -9,38 +9,28 @@ __all__ = ['SAMPLE_RATE', 'HOP', 'BANDS', 'LogMel', 'circular_pad', 'ConvBlock',
 # %% ../../nbs/40_clap.towers.ipynb #40b00005
 from functools import cache
 
-import librosa
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+from ..spectral import Mel
 
 # %% ../../nbs/40_clap.towers.ipynb #cba84ab1
 SAMPLE_RATE = 24000 # Hz
 HOP = 240 # samples from frame to frame
 BANDS = 80
 
-class LogMel(nn.Module):
+class LogMel(Mel):
     "Mel spectrograms of circular waveforms, in dB relative to their own mean power."
     def __init__(self,
                  window:int=1024): # samples
-        super().__init__()
-        bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=window, n_mels=BANDS, fmin=30)
-        self.register_buffer('bank', torch.from_numpy(bank), persistent=False)
-        self.register_buffer('window', torch.hann_window(window), persistent=False)
+        super().__init__(SAMPLE_RATE, window, HOP, BANDS, lowest=30)
 
     def forward(self,
                 wave:Tensor, # (B, S) at 24 kHz
                ) -> Tensor: # (B, 80, T)
-        samples = wave.shape[-1]
-        size = len(self.window)
-        around = torch.arange(-(size//2), samples+size//2, device=wave.device)
-        wave = wave[:, around % samples]
-        spectrum = torch.stft(
-            wave, size, HOP, window=self.window, center=False, return_complex=True)
-        power = spectrum.real.square()+spectrum.imag.square()
-        frames = max(1, round(samples/HOP))
-        bands = self.bank @ power[..., :frames]
+        bands = super().forward(wave)
         mean = bands.mean((1, 2), keepdim=True).clamp(min=1e-9)
         return 10*torch.log10(bands/mean+1e-7)
 

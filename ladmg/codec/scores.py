@@ -18,6 +18,7 @@ from scipy.signal import correlate, find_peaks
 from torch import nn, Tensor
 
 from ..core import LadmgError
+from ..spectral import Mel, band_bank, band_power
 
 # %% ../../nbs/33_codec.scores.ipynb #856a9652
 def si_sdr(reference:Tensor, # (B, ch, S)
@@ -31,30 +32,20 @@ def si_sdr(reference:Tensor, # (B, ch, S)
 # %% ../../nbs/33_codec.scores.ipynb #0475a173
 WINDOWS = {64: 5, 128: 10, 256: 20, 512: 40, 1024: 64, 2048: 64} # samples → mel bands
 
-def _mel_bank(sample_rate, window): # → (bands, bins)
-    bands = WINDOWS[window]
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands, norm=None)
-    return torch.from_numpy(bank/window**.5)
-
 class Mels(nn.Module):
     "Mel magnitudes at six window lengths, a quarter of a window apart."
     def __init__(self, sample_rate:int=24000): # Hz
         super().__init__()
-        for window in WINDOWS:
-            self.register_buffer(f'bank{window}', _mel_bank(sample_rate, window), persistent=False)
-            self.register_buffer(f'window{window}', torch.hann_window(window), persistent=False)
-
-    def magnitudes(self, x, window): # (B, S), samples → (B, bands, frames)
-        shape = getattr(self, f'window{window}')
-        s = torch.stft(x, window, window//4, window=shape, return_complex=True)
-        magnitude = (s.real.square()+s.imag.square()+1e-12).sqrt()
-        return getattr(self, f'bank{window}') @ magnitude
+        self.mels = nn.ModuleDict()
+        for window, bands in WINDOWS.items():
+            mel = Mel(sample_rate, window, window//4, bands, circular=False, magnitude=True)
+            self.mels[str(window)] = mel
 
     def forward(self,
                 x:Tensor, # (B, ch, S)
                 windows=tuple(WINDOWS), # samples
                ) -> list: # of (B·ch, bands, frames)
-        return [self.magnitudes(x.flatten(0, 1), window) for window in windows]
+        return [self.mels[str(window)](x.flatten(0, 1)) for window in windows]
 
 # %% ../../nbs/33_codec.scores.ipynb #c0de3319
 def _log(magnitude):
@@ -79,22 +70,11 @@ def mel_distance(reference:Tensor, # (B, ch, S)
 def _mono(wave): # (S,) or (1, S)
     return np.asarray(wave, np.float32).reshape(-1)
 
-def _power(x, n_fft, hop): # (S,) → (bins, frames); a sine at full scale has 1
-    spectrum = np.abs(librosa.stft(x, n_fft=n_fft, hop_length=hop))
-    return spectrum**2*(4/n_fft)**2
-
-def _frequencies(n_fft, sample_rate): # Hz of the bins
-    return np.arange(n_fft//2+1)*sample_rate/n_fft
-
-def _twenty_bands(n_fft, sample_rate): # (bands, bins), without those that hold no bin
-    f = _frequencies(n_fft, sample_rate)
-    edges = np.append(0, np.geomspace(142, sample_rate/2+1, 20))
-    bands = (f >= edges[:-1, None]) & (f < edges[1:, None])
-    return bands[bands.any(1)].astype(np.float32)
-
-def _band_levels(x, hop, sample_rate): # (S,) → (bands, frames)
+def _band_levels(x, hop, sample_rate): # (S,) → (frames, bands)
     n_fft = 2*round(.0107*sample_rate)
-    power = _twenty_bands(n_fft, sample_rate) @ _power(x, n_fft, hop)
+    edges = np.append(0, np.geomspace(142, sample_rate/2+1, 20))
+    bank = band_bank(edges, n_fft, sample_rate)
+    power = band_power(x, bank, hop)
     return np.log1p(10*np.sqrt(power))
 
 def _smooth(rise): # over 26 ms
@@ -109,7 +89,7 @@ def onset_envelope(wave, # (S,) or (1, S)
     x = _mono(wave)
     hop = round(.002*sample_rate)
     level = _band_levels(x/max(np.abs(x).max(), 1e-5), hop, sample_rate)
-    rise = np.maximum(level[:, 8:]-level[:, :-8], 0).sum(0)
+    rise = np.maximum(level[8:]-level[:-8], 0).sum(1)
     seconds = (np.arange(len(rise))+8)*hop/sample_rate
     return seconds, _smooth(rise)
 
@@ -143,19 +123,18 @@ def onset_f(reference, # (S,) or (1, S)
 # %% ../../nbs/33_codec.scores.ipynb #5f2cf66b
 GAP_BANDS = (30, 150, 1000, 4000) # Hz, where each begins
 
-def _four_levels(x, sample_rate): # (S,) → (4, frames) dB
+def _four_levels(x, sample_rate): # (S,) → (frames, 4) dB
     n_fft = 2*round(.0213*sample_rate)
-    power = _power(x, n_fft, n_fft//4)
-    band = np.digitize(_frequencies(n_fft, sample_rate), GAP_BANDS)
-    powers = [power[band == k].sum(0) for k in range(1, 5)]
-    return 10*np.log10(np.stack(powers)+1e-8)
+    bank = band_bank([*GAP_BANDS, np.inf], n_fft, sample_rate)
+    power = band_power(x, bank, n_fft//4)
+    return 10*np.log10(power+1e-8)
 
 def gaps(wave, # (S,) or (1, S)
          sample_rate:int, # Hz
         ) -> np.ndarray: # (4,) dB
     "From the 10th to the 95th percentile of the level of frames of 43 ms, in four bands."
     levels = _four_levels(_mono(wave), sample_rate)
-    return np.percentile(levels, 95, axis=1)-np.percentile(levels, 10, axis=1)
+    return np.percentile(levels, 95, axis=0)-np.percentile(levels, 10, axis=0)
 
 # %% ../../nbs/33_codec.scores.ipynb #70c2ab5d
 def _autocorrelation_of_highs(x, sample_rate): # (S,), above 4 kHz

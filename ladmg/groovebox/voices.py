@@ -11,11 +11,11 @@ __all__ = ['VOICES', 'KICKS', 'METAL', 'BASSES', 'read_data', 'draw_ranges', 'ki
 # %% ../../nbs/10_groovebox.voices.ipynb #73a41f33
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from ..models import data_text
 from ..synthesis import (band_noise, band_pass, burst, choir, decay, detuned_chord, fade_in,
                              fade_out, falling_sine, midi_to_hz, moving_filter, saw_or_square, sine,
                              sines, square_cluster, strike_shape, times, white_noise)
@@ -26,8 +26,7 @@ VOICES = ('kick', 'clap', 'snare', 'rim', 'hat', 'open_hat', 'ride', 'shaker', '
 
 def read_data(name:str): # of a file in ladmg/data, without .json
     "Tables of words and numbers that come with the package."
-    path = files('ladmg')/'data'/f'{name}.json'
-    return json.loads(path.read_text(encoding='utf-8'))
+    return json.loads(data_text(f'{name}.json'))
 
 def draw_ranges(rng, ranges:dict) -> dict: # name → number
     "A number out of each range [low, high], in their order; single numbers stay."

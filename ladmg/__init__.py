@@ -9,7 +9,7 @@ HOMES = {
     'Codec': 'ladmg.codec.encodec',
     'Clap': 'ladmg.clap.model',
     'render_loop': 'ladmg.groovebox.machine',
-    'render_stems': 'ladmg.groovebox.machine',
+    'render_stems': 'ladmg.groovebox.stems',
     'prepare': 'ladmg.dataset',
     'train': 'ladmg.training',
     'evaluate': 'ladmg.results',

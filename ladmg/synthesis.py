@@ -115,7 +115,10 @@ def windows_around(n:int, # samples of the loop
     windows = max(4, 4*n//size)
     centre = np.arange(windows)*n//windows
     offset = np.arange(size)-size//2
-    return centre, (centre[:, None]+offset) % n
+    at = centre[:, None]+offset
+    edges = np.r_[:3, -3:0] # only these reach over the end
+    at[edges] %= n
+    return centre, at
 
 def damping(ratio, q):
     "What a resonant four-pole low-pass divides by, at `ratio` times the cutoff."

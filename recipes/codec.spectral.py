@@ -16,7 +16,8 @@ from ladmg.audio import Loop
 from ladmg.codec.scores import opus
 from ladmg.codec.spectral import Design, SpectralCodec
 from ladmg.core import atomic
-from ladmg.groovebox.machine import render_loop, render_stems
+from ladmg.groovebox.machine import render_loop
+from ladmg.groovebox.stems import render_voices
 from ladmg.metrics.distances import KAD
 
 SAMPLE_RATE = 48000 # Hz
@@ -49,7 +50,7 @@ def loop_of(seed:int, stereo:bool) -> torch.Tensor: # (channels, S)
     "Render two bars; in stereo from placed voices, since the groovebox is mono."
     if not stereo:
         return render_loop(seed, bars=2, sample_rate=SAMPLE_RATE).waveform
-    voices = render_stems(seed, bars=2, sample_rate=SAMPLE_RATE)
+    voices = render_voices(seed, bars=2, sample_rate=SAMPLE_RATE)
     placed = [place(voice, loop.waveform[0].numpy()) for voice, loop in voices.items()]
     return torch.from_numpy(sum(placed).astype(np.float32))
 

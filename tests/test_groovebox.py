@@ -11,9 +11,12 @@ import torch
 
 from ladmg.audio import Loop
 from ladmg.core import LadmgError
-from ladmg.groovebox.machine import play, render_loop, render_stems, write_score
+from ladmg.groovebox.machine import mixer_for, play, render_loop, waves, write_score
+from ladmg.groovebox.mixer import set_master
 from ladmg.groovebox.patterns import BARS, STYLES
+from ladmg.groovebox.stems import STEMS, render_stems, render_voices
 from ladmg.groovebox.voices import VOICES, read_data
+from ladmg.mastering import loudness
 
 SR = 24000
 
@@ -63,7 +66,8 @@ def test_one_bar_never_fills():
     ({'bars': 17}, 'bars'),
     ({'bars': 0}, 'bars'),
     ({'bpm': 5}, 'BPM'),
-    ({'bpm': 'fast'}, 'BPM')])
+    ({'bpm': 'fast'}, 'BPM'),
+    ({'channels': 3}, 'channels')])
 def test_says_what_is_wrong(arguments, word):
     with pytest.raises(LadmgError, match=word):
         render_loop(0, **arguments)
@@ -74,8 +78,8 @@ def test_seeds_differ():
 # Stems
 
 @pytest.mark.parametrize('seed,bpm,bars', [(0, None, 4), (1, None, 4), (6, 130, 2)])
-def test_stems_add_up_and_carry_their_labels(seed, bpm, bars):
-    stems, loop = render_stems(seed, bpm, bars), render_loop(seed, bpm, bars)
+def test_voices_add_up_and_carry_their_labels(seed, bpm, bars):
+    stems, loop = render_voices(seed, bpm, bars), render_loop(seed, bpm, bars)
     assert torch.allclose(sum(s.waveform for s in stems.values()), loop.waveform, atol=1e-5)
     assert set(stems) == {voice for voice in VOICES if loop.tags[voice]}
     for voice, stem in stems.items():
@@ -83,12 +87,131 @@ def test_stems_add_up_and_carry_their_labels(seed, bpm, bars):
         assert stem.bpm == loop.bpm and stem.bars == bars
         assert np.array_equal(stem.onsets[voice], loop.onsets[voice])
 
+def residue(loop, stems):
+    "How far the sum of the stems is from the loop, in dB of the loop."
+    missing = sum(stem.waveform for stem in stems.values())-loop.waveform
+    return 10*np.log10((missing.square().sum()/loop.waveform.square().sum()).item()+1e-20)
+
+@pytest.mark.parametrize('channels,sr', [(1, SR), (2, 48000), (2, 44100)])
+def test_three_stems_are_the_loop(channels, sr):
+    assert sum(STEMS.values(), ()) == VOICES
+    for seed in range(4):
+        settings = {'bars': 1, 'sample_rate': sr, 'channels': channels}
+        loop, stems = render_loop(seed, **settings), render_stems(seed, **settings)
+        assert residue(loop, stems) < -60
+        assert list(stems) == ['drums', 'bass', 'synth']
+        for name, stem in stems.items():
+            assert stem.waveform.shape == loop.waveform.shape
+            assert set(stem.tags) == {voice for voice in STEMS[name] if loop.tags[voice]}
+            assert stem.tags or not stem.waveform.any()
+
+def test_stereo_voices_are_the_loop():
+    settings = {'bars': 1, 'sample_rate': 48000, 'channels': 2}
+    assert residue(render_loop(3, **settings), render_voices(3, **settings)) < -60
+
+# Stereo
+
+def mid_side(loop): # (2, S)
+    left, right = loop.waveform.double().numpy()
+    return np.stack([left+right, left-right])/2
+
+def decibels(a, b):
+    return 10*np.log10(a/b)
+
+@pytest.fixture(scope='module')
+def stereo():
+    return [render_loop(seed, bars=2, sample_rate=48000, channels=2) for seed in range(20)]
+
+@pytest.mark.parametrize('bpm,bars,sr', SIZES)
+def test_stereo_of_any_size(bpm, bars, sr):
+    for seed in range(3):
+        loop = render_loop(seed, bpm, bars, sr, channels=2)
+        assert loop.waveform.shape == (2, round(sr*240*bars/bpm))
+        assert loop.waveform.abs().max() < 1
+        assert loop.waveform.mean(1).abs().max() < 1e-3
+
+def test_labels_are_those_of_mono(stereo):
+    for seed in range(4):
+        mono = render_loop(seed, bars=2, sample_rate=48000)
+        assert mono.tags == stereo[seed].tags and mono.captions == stereo[seed].captions
+        for voice, onsets in mono.onsets.items():
+            assert np.array_equal(onsets, stereo[seed].onsets[voice])
+
+def before_gain(seed, channels, sr): # (C, n)
+    score = write_score(seed, None, 2, sr, None, None, channels)
+    parts = play(score)
+    bus = sum(mixer_for(score, parts).mix(waves(parts)))
+    return set_master(score.groove, bus, sr)[2]
+
+@pytest.mark.parametrize('sr', [24000, 48000])
+def test_the_mid_is_the_loop_in_mono(sr):
+    "Up to the gain of compressor and limiter."
+    for seed in range(8):
+        mono = before_gain(seed, 1, sr)[0]
+        mid = before_gain(seed, 2, sr)[0]
+        missing = np.square(mono-mid).sum()
+        assert decibels(missing, np.square(mono).sum()) < -60
+
+def test_lows_stand_in_the_middle(stereo):
+    for loop in stereo:
+        power = np.abs(np.fft.rfft(mid_side(loop)))**2
+        mid, side = power[:, :int(120*loop.seconds)].sum(1)
+        assert decibels(side, mid) < -30
+
+def test_mixed_down_it_is_as_loud(stereo):
+    "The middle beside the mean of left and right, in power and to the ear."
+    for loop in stereo:
+        mid, side = (mid_side(loop)**2).mean(1)
+        assert decibels(mid+side, mid) < 1
+        mid, side = (loudness(x[None], 48000) for x in mid_side(loop))
+        assert mid-side > 5.9
+
+def test_sides_differ(stereo):
+    width = [decibels(*(mid_side(loop)**2).mean(1)[::-1]) for loop in stereo]
+    assert -15 < np.median(width) < -8
+    for loop, beside in zip(stereo, width):
+        if loop.tags['pad'] or loop.tags['hat'] or loop.tags['shaker']:
+            assert beside > -30
+
+def test_neither_side_is_louder(stereo):
+    balance = [loudness(x[:1].numpy(), 48000)-loudness(x[1:].numpy(), 48000)
+               for x in (loop.waveform for loop in stereo)]
+    assert np.abs(balance).max() < 3
+    assert abs(np.median(balance)) < 1
+
+def test_stereo_is_as_loud_as_it_says(stereo):
+    "Both channels together, as a meter adds them up."
+    loud = [loudness(loop.waveform.numpy(), 48000) for loop in stereo]
+    assert np.abs(np.array(loud)+12).max() < .5
+
+def test_stereo_has_no_seam():
+    left = [render_loop(seed, channels=2).waveform[0].numpy() for seed in range(40)]
+    for step in (rise, rise_of_highs, kink):
+        ranks = rank_of_join(step, left)
+        assert scipy.stats.chisquare(ranks).pvalue > .002, (step.__name__, ranks)
+
+def seconds_to_render(seed, **settings): # of this process
+    start = time.process_time()
+    loop = render_loop(seed, **settings)
+    return time.process_time()-start, loop.seconds
+
+def test_stereo_is_fast():
+    "Twenty times real time on one core, or, on a busy machine, at most 2.4 times as long as mono of 24 kHz takes."
+    times = []
+    for seed in range(10):
+        mono, _ = seconds_to_render(seed)
+        both, length = seconds_to_render(seed, sample_rate=48000, channels=2)
+        times.append((mono, both, length))
+    mono, both, length = np.sum(times, 0)
+    print(f'stereo at 48 kHz: {length/both:.0f} times real time, {both/mono:.1f} times as long as mono')
+    assert length/both > 20 or both/mono < 2.4
+
 # One-shots
 
 def test_shots_take_over(shots):
     for seed in range(4):
-        mine = render_stems(seed, 120, 1, shots=shots)
-        own = render_stems(seed, 120, 1)
+        mine = render_voices(seed, 120, 1, shots=shots)
+        own = render_voices(seed, 120, 1)
         assert set(mine) == set(own)
         for voice in mine:
             assert np.array_equal(mine[voice].onsets[voice], own[voice].onsets[voice])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ladmg.groovebox.captions import captions
-from ladmg.groovebox.machine import render_loop, render_stems
+from ladmg.groovebox.machine import render_loop
+from ladmg.groovebox.stems import render_voices
 
 LOCK = Path(__file__).with_name('lock.json')
 VOICES = ('kick clap snare rim hat open_hat ride shaker tom conga bass stab pad drone bleep sweep').split()
@@ -51,7 +52,7 @@ def hash_loop(i):
 
 def hash_stems(i):
     "Hashes by voice, in the order of the voices."
-    stems = render_stems(**loop_arguments(7*i+3))
+    stems = render_voices(**loop_arguments(7*i+3))
     return {voice: hash_waveform(stem) for voice, stem in stems.items()}
 
 def one_of(rng, names):

@@ -6,8 +6,7 @@
 __all__ = ['SHOT_NAMES', 'PLAIN', 'TUNED', 'PLAYERS', 'Score', 'draw_style', 'write_score', 'voice_of', 'find_shots', 'read_shot',
            'Part', 'drum_sounds', 'even', 'strike', 'shot_or_drum', 'play_drum', 'draw_chord', 'high_root', 'play_stab',
            'play_bleep', 'play_bass', 'sustained', 'play_pad', 'play_drone', 'play_sweep', 'play', 'waves',
-           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'render_loop',
-           'render_stems']
+           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'render_loop']
 
 # %% ../../nbs/14_groovebox.machine.ipynb #ceb12df8
 import re
@@ -44,6 +43,7 @@ class Score:
     starts:dict # voice → the sample at which each sixteenth is struck (16·bars,)
     octaves:np.ndarray # (samples,) that filters are moved by
     shots:object # folder of one-shots, or None
+    channels:int=1 # or 2
 
     @property
     def step(self): # s of a sixteenth
@@ -52,16 +52,19 @@ class Score:
     def stream(self, *names):
         return stream(self.seed, *names)
 
+# %% ../../nbs/14_groovebox.machine.ipynb #57e1f005
 def draw_style(seed):
     return list(STYLES)[stream(seed, 'style').integers(len(STYLES))]
 
-def write_score(seed, bpm, bars, sample_rate, style, shots) -> Score:
+def write_score(seed, bpm, bars, sample_rate, style, shots, channels=1) -> Score:
     "The score of `render_loop`; tempo and style are drawn from the seed where they are None."
     style = style or draw_style(seed)
     if style not in STYLES:
         raise LadmgError(f"There is no style {style!r}: choose one of {', '.join(STYLES)}.")
     if not is_whole(bars, 1, 16):
         raise LadmgError(f'bars must be a whole number from 1 to 16, got {bars!r}.')
+    if channels not in (1, 2):
+        raise LadmgError(f'channels must be 1 or 2, got {channels!r}.')
     bars = int(bars)
     bpm = draw_tempo(seed, style) if bpm is None else check_bpm(bpm)
     samples = round(sample_rate*240*bars/bpm)
@@ -69,7 +72,8 @@ def write_score(seed, bpm, bars, sample_rate, style, shots) -> Score:
     pattern = draw_pattern(stream(seed, 'pattern'), groove, bars)
     starts = draw_starts(seed, groove, bars, samples)
     octaves = draw_octaves(seed, groove.brightness, samples)
-    return Score(seed, groove, pattern, bpm, bars, sample_rate, samples, starts, octaves, shots)
+    return Score(seed, groove, pattern, bpm, bars, sample_rate, samples, starts, octaves,
+                 shots, channels)
 
 # %% ../../nbs/14_groovebox.machine.ipynb #a0eedf40
 SHOT_NAMES = read_data('one_shots') # voice → words in a file's name, as regular expressions
@@ -278,15 +282,15 @@ def onset_seconds(score, parts) -> dict: # voice → seconds; every voice is the
 
 def mixer_for(score, parts) -> Mixer:
     kicks = parts['kick'].starts if 'kick' in parts else []
-    rng = score.stream('mix')
-    return draw_mixer(rng, score.groove, kicks, score.samples, score.sample_rate, score.step)
+    return draw_mixer(score.seed, score.groove, kicks, score.samples, score.sample_rate,
+                      score.step, score.channels)
 
 def ratio_db(a, b):
     return 10*np.log10(max(float(a/b), 1e-9))
 
-def share_of_highs(spectrum, samples, sr): # dB
+def share_of_highs(spectrum, size, sr): # dB
     power = np.abs(spectrum)**2
-    above = int(2000*samples/sr)
+    above = int(2000*size/sr)
     return ratio_db(power[above:].sum(), power.sum())
 
 def share_of_effects(wet, parts): # dB, beside all that is no kick and no bass
@@ -304,34 +308,19 @@ def render_loop(seed:int, # decides the groove, its sounds and its mix
                 sample_rate:int=24000, # Hz
                 style:str|None=None, # one of STYLES; None draws it from the seed as well
                 shots=None, # folder of one-shot samples for the drum voices
-               ) -> Loop: # mono, with exact beats and onsets, tags, key, captions
+                channels:int=1, # 2 for stereo
+               ) -> Loop: # with exact beats and onsets, tags, key, captions
     "One loop of minimal house or techno; equal arguments give an equal loop."
-    score = write_score(seed, bpm, bars, sample_rate, style, shots)
+    score = write_score(seed, bpm, bars, sample_rate, style, shots, channels)
     parts = play(score)
     dry, wet = mixer_for(score, parts).mix(waves(parts))
-    master = set_master(score.groove, dry+wet, sample_rate)
-    spectrum = master.spectrum(dry+wet)
+    master, spectrum, x = set_master(score.groove, dry+wet, sample_rate)
     onsets = onset_seconds(score, parts)
-    highs = share_of_highs(spectrum, score.samples, sample_rate)
+    highs = share_of_highs(spectrum[0], master.size, sample_rate)
     per_bar = sum(map(len, onsets.values()))/score.bars
-    wetness = share_of_effects(wet, parts)
+    wetness = share_of_effects(wet[0], parts)
     tags = describe(score.groove, score.pattern, parts, highs, wetness, per_bar)
     key = score.groove.key
     texts = [text for text, _ in captions(tags, score.bpm, key, seed)]
-    return Loop(master.finish(spectrum), sample_rate, bpm=score.bpm, bars=score.bars, onsets=onsets,
+    return Loop(master.finish(x), sample_rate, bpm=score.bpm, bars=score.bars, onsets=onsets,
                 tags=tags, key=key, captions=texts, recipe=recipe_of(score))
-
-def render_stems(seed:int, bpm=None, bars=4, sample_rate=24000, style=None, shots=None,
-                ) -> dict: # voice → Loop
-    "The voices of `render_loop`, each with its effects and its share of the master: they add up to it."
-    score = write_score(seed, bpm, bars, sample_rate, style, shots)
-    parts = play(score)
-    mixer = mixer_for(score, parts)
-    dry, wet = mixer.mix(waves(parts))
-    master = set_master(score.groove, dry+wet, sample_rate)
-    onsets = onset_seconds(score, parts)
-    def stem(voice):
-        dry, wet = mixer.mix({voice: parts[voice].wave})
-        return Loop(master(dry+wet), sample_rate, bpm=score.bpm, bars=score.bars,
-                    onsets={voice: onsets[voice]}, tags={voice: True}, recipe=recipe_of(score))
-    return {voice: stem(voice) for voice in parts}

@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter1d
 
 from ..audio import Loop
 from ..core import seed_of
-from ..groovebox.machine import render_stems
+from ..groovebox.stems import render_voices
 
 # %% ../../nbs/19_rhythm.arrangement.ipynb #13d994b2
 def _section(rng, plays): # (voices,) bool → (sixteenths, voices), 1 where a voice plays
@@ -58,7 +58,7 @@ def _mix(waves, levels, fade): # list of (S,), (sixteenths, voices), samples
     return out
 
 def _sounding_stems(seed, bpm, sample_rate): # → list of (S,)
-    stems = render_stems(seed, bpm, 4, sample_rate).values()
+    stems = render_voices(seed, bpm, 4, sample_rate).values()
     waves = [stem.waveform[0].numpy() for stem in stems]
     return [w for w in waves if np.abs(w).max() > 1e-3]
 

@@ -1,8 +1,8 @@
 """Train a small U-Net on the latents of the spectral codec, and measure how many lasting lines its loops have.
 
-    python recipes/codec.spectral.py --set block=10 --out runs/spectral      # first the codec, once
-    python recipes/unet.spectral.py --codec runs/spectral/codec --out runs/small      # 2,000 steps
-    python recipes/unet.spectral.py --codec runs/spectral/codec --out /tmp/small --tiny
+    python recipes/codec.spectral.py --out runs/spectral                    # first the codec, once
+    python recipes/unet.spectral.py --codec runs/spectral --out runs/small  # 2,500 steps
+    python recipes/unet.spectral.py --codec runs/spectral --out /tmp/small --tiny
 """
 import argparse
 import json
@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from ladmg import pitch
-from ladmg.blending import blending_loss
-from ladmg.codec.spectral import SpectralCodec
-from ladmg.core import Cond
+from ladmg.audio import Loop
+from ladmg.blending import Preconditioned, blending_loss
+from ladmg.codec.spectral import SpectralCodec, StemCodec
+from ladmg.core import Cond, atomic
+from ladmg.features import key_vector
 from ladmg.fit import fit
-from ladmg.groovebox.machine import render_loop
+from ladmg.groovebox.stems import STEMS, render_stems
+from ladmg.groovebox.machine import write_score
+from ladmg.metrics.distances import KAD
 from ladmg.noise import circle_noise
 from ladmg.rhythm.phasors import phasors
 from ladmg.solvers import integrate
@@ -24,61 +29,70 @@ from ladmg.unet import UNet
 
 SAMPLE_RATE = 48000 # Hz
 BARS = 2
-PER_BAR = 32 # latent frames in a bar at any tempo
+FRAMES = 32*BARS # of latents, at any tempo
 HELD_OUT = 10_000 # seeds of held-out loops start here
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('--codec', type=Path, required=True, help='folder of a fitted codec')
+    parser.add_argument('--codec', type=Path, required=True, help='folder that codec.spectral.py wrote')
     parser.add_argument('--out', type=Path, default=Path('runs/small'))
-    parser.add_argument('--steps', type=int, default=2000)
-    parser.add_argument('--loops', type=int, default=800)
-    parser.add_argument('--held-out', type=int, default=32)
-    parser.add_argument('--batch', type=int, default=12)
-    parser.add_argument('--taper', type=float, default=.5, help='0 whitens; above, latents keep more of their spread')
+    parser.add_argument('--steps', type=int, default=2500)
+    parser.add_argument('--loops', type=int, default=1200)
+    parser.add_argument('--held-out', type=int, default=24)
+    parser.add_argument('--batch', type=int, default=24)
     parser.add_argument('--tiny', action='store_true', help='a miniature for tests')
     return parser.parse_args()
 
-def gain_of(codec, taper:float) -> torch.Tensor: # (C, 1)
-    "Bring latents to a scale for diffusion, of mean power 1 in each group."
-    parts = []
-    for group in codec.groups:
-        relative = (group.std/group.std[0])**taper
-        parts.append(relative/relative.square().mean().sqrt()/group.std)
-    return torch.cat(parts)[:, None]
+# Data
 
-def latents_of(codec, gain, seeds) -> torch.Tensor: # (N, C, T)
-    "Render and encode loops, all in the same number of frames."
-    found = []
-    for seed in seeds:
-        wave = render_loop(seed, bars=BARS, sample_rate=SAMPLE_RATE).waveform
-        z = codec.encode(wave[None], circular=True, n_latents=PER_BAR*BARS)
-        found.append(gain*z[0])
-    return torch.stack(found)
+def stems_of(seed:int) -> dict: # stem → (1, 2, S)
+    "Render two bars in stereo."
+    stems = render_stems(seed, bars=BARS, sample_rate=SAMPLE_RATE, channels=2)
+    return {name: loop.waveform[None] for name, loop in stems.items()}
+
+def key_of(seed:int) -> torch.Tensor: # (24,)
+    score = write_score(seed, None, BARS, SAMPLE_RATE, None, None)
+    return key_vector(score.groove.key)
+
+def encode(codec, stems) -> torch.Tensor: # (C, T)
+    return codec.encode(stems, circular=True, n_latents=FRAMES)[0]
+
+def latents_of(codec, n:int, path:Path) -> torch.Tensor: # (N, C, T) float16
+    "Render and encode loops, or read what an earlier run has encoded."
+    if path.exists():
+        return load_file(path)['latents']
+    found = torch.stack([encode(codec, stems_of(seed)).half() for seed in range(n)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as new:
+        save_file({'latents': found}, new)
+    return found
 
 class LoopBatches:
     "Draw loops, each turned at random together with its phasors."
     def __init__(self, latents, size:int):
         self.latents = latents
+        self.keys = torch.stack([key_of(seed) for seed in range(len(latents))])
         self.size = size
-        self.beats = phasors(latents.shape[2], BARS)
+        self.beats = phasors(FRAMES, BARS)
 
     def __call__(self, step:int, rank:int, world:int) -> tuple: # (B, C, T), Cond
         rng = np.random.default_rng((step, rank))
         chosen = rng.integers(len(self.latents), size=self.size)
-        turns = rng.integers(self.latents.shape[2], size=self.size)
-        x = [self.latents[i].roll(-int(turn), 1) for i, turn in zip(chosen, turns)]
+        turns = rng.integers(FRAMES, size=self.size)
+        x = [self.latents[i].float().roll(-int(turn), 1) for i, turn in zip(chosen, turns)]
         beats = [self.beats.roll(-int(turn), 1) for turn in turns]
-        return torch.stack(x), Cond(rhythm=torch.stack(beats))
+        return torch.stack(x), Cond(rhythm=torch.stack(beats), key=self.keys[chosen])
+
+# Training
 
 def loss(model, batch) -> dict:
     x1, cond = batch
-    losses, _ = blending_loss(model, x1, cond.drop({'rhythm': .15}))
+    losses, _ = blending_loss(model, x1, cond.drop({'rhythm': .1, 'key': .1}))
     return {'loss': losses.mean()}
 
 def train(model, latents, args) -> torch.nn.Module: # the averaged weights
     "Train; a run that was stopped goes on."
-    settings = dict(lr=1.5e-3, warmup=100, decay=.5, ema=.995, device='cpu')
+    settings = dict(lr=1.5e-3, warmup=100, decay=.5, ema=.997, device='cpu')
     batches = LoopBatches(latents, args.batch)
     for state in fit(model, loss, batches, args.out/'run', steps=args.steps, log_every=100, **settings):
         print(state.step, f'{state.seconds:.0f} s, loss {state.loss:.4f}', flush=True)
@@ -86,29 +100,48 @@ def train(model, latents, args) -> torch.nn.Module: # the averaged weights
 
 @torch.no_grad()
 def made_latents(field, seed:int, channels:int) -> torch.Tensor: # (C, T)
-    "Make one loop from noise and beat alone."
-    length = PER_BAR*BARS
-    cond = Cond(rhythm=phasors(length, BARS)[None])
-    noise = circle_noise(seed, channels, length)[None]
+    "Make one loop from noise, beat and the key of a held-out loop."
+    cond = Cond(rhythm=phasors(FRAMES, BARS)[None], key=key_of(HELD_OUT+seed)[None])
+    noise = circle_noise(seed, channels, FRAMES)[None]
     return integrate(field, noise, cond, 16)[0].float()
 
-def table(codec, gain, field, n:int) -> dict: # name → share of lines, by that of held-out loops
+# Scores
+
+def kad(embedding, music:list, judged:list) -> float: # lists of (channels, S)
+    "Measure the distance of two sets in the embedding of notes."
+    metric = KAD(embedding)
+    metric.update([Loop(w, SAMPLE_RATE) for w in music], real=True)
+    metric.update([Loop(w, SAMPLE_RATE) for w in judged])
+    return float(metric.compute()['KAD'])
+
+def shares_of(stems:dict) -> dict: # stem, and 'all' → share of lines
+    "Measure each stem that sounds, and the sum."
+    waves = {name: wave[0] for name, wave in stems.items() if wave.abs().max() > 1e-3}
+    waves['all'] = sum(stems.values())[0]
+    return {name: pitch.line_share(wave, SAMPLE_RATE) for name, wave in waves.items()}
+
+def table(codec, field, n:int) -> dict: # kind → stem → share of lines; and KAD
     "Measure held-out loops, the codec, random latents and generated loops."
-    spread = gain*codec.stats['std'][:, None]
-    shares = {name: [] for name in ('original', 'codec', 'random latents', 'generated')}
+    kinds = {name: [] for name in ('original', 'codec', 'random latents', 'generated')}
     for i in range(n):
-        wave = render_loop(HELD_OUT+i, bars=BARS, sample_rate=SAMPLE_RATE).waveform
-        z = gain*codec.encode(wave[None], circular=True, n_latents=PER_BAR*BARS)[0]
-        noise = spread*circle_noise(i, codec.channels, z.shape[1])
-        made = made_latents(field, i, codec.channels)
-        shares['original'].append(pitch.line_share(wave, SAMPLE_RATE))
-        for name, x in {'codec': z, 'random latents': noise, 'generated': made}.items():
-            again = codec.decode((x/gain)[None], circular=True, seed=i, n_samples=wave.shape[-1])[0]
-            shares[name].append(pitch.line_share(again, SAMPLE_RATE))
-    means = {name: np.mean(values) for name, values in shares.items()}
-    found = {name: round(float(mean/means['original']), 3) for name, mean in means.items()}
-    floor = found['random latents']
-    found['above the floor'] = round((found['generated']-floor)/(1-floor), 3)
+        stems = stems_of(HELD_OUT+i)
+        length = stems['drums'].shape[-1]
+        latents = {'codec': encode(codec, stems),
+                   'random latents': codec.std[:, None]*circle_noise(i, codec.channels, FRAMES),
+                   'generated': made_latents(field, i, codec.channels)}
+        kinds['original'].append(stems)
+        for kind, z in latents.items():
+            kinds[kind].append(codec.decode(z[None], circular=True, seed=i, n_samples=length))
+    music = [sum(stems_of(HELD_OUT+i).values())[0] for i in range(n, 3*n)]
+    embedding = pitch.NoteEmbedding(music, SAMPLE_RATE)
+    found = {}
+    for kind, loops in kinds.items():
+        shares = [shares_of(stems) for stems in loops]
+        found[kind] = {name: float(np.mean([share[name] for share in shares if name in share]))
+                       for name in (*STEMS, 'all')}
+        found[kind]['kad'] = kad(embedding, music, [sum(stems.values())[0] for stems in loops])
+        found[kind] = {name: round(value, 3) for name, value in found[kind].items()}
+        print(f'{kind:15}', found[kind], flush=True)
     return found
 
 def main():
@@ -116,15 +149,13 @@ def main():
     torch.set_num_threads(1)
     if args.tiny:
         args.steps, args.loops, args.held_out, args.batch = 2, 4, 2, 2
-    codec = SpectralCodec.from_pretrained(args.codec)
-    gain = gain_of(codec, args.taper)
-    latents = latents_of(codec, gain, range(args.loops))
-    widths = (8, 8, 8, 8) if args.tiny else (48, 96, 144, 192)
+    codec = StemCodec({name: SpectralCodec.from_pretrained(args.codec/name) for name in STEMS})
+    latents = latents_of(codec, args.loops, args.out/'latents.safetensors')
+    widths = (8, 8, 8, 8) if args.tiny else (128, 192, 256, 320)
     torch.manual_seed(0)
-    model = UNet(channels=codec.channels, widths=widths)
-    field = train(model, latents, args)
-    found = table(codec, gain, field, args.held_out)
-    print(found, flush=True)
+    net = UNet(channels=codec.channels, widths=widths, key=24)
+    field = train(Preconditioned(net, codec.std), latents, args)
+    found = table(codec, field, args.held_out)
     (args.out/'scores.json').write_text(json.dumps(found, indent=1)+'\n')
 
 if __name__ == '__main__':

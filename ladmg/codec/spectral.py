@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BAND_SCALE', 'EDGE', 'OTHER_NOISE', 'Design', 'Components', 'to_blocks', 'from_blocks', 'pair_powers', 'image_of',
-           'left_right', 'SpectralCodec']
+           'left_right', 'SpectralCodec', 'StemCodec']
 
 # %% ../../nbs/32_codec.spectral.ipynb #spec-imports
 from dataclasses import asdict, dataclass
@@ -211,9 +211,11 @@ def features(self:SpectralCodec, wave, n_latents): # (B, channels, S), T → lis
     return found
 
 @patch
-def add(self:SpectralCodec, wave:Tensor): # (B, channels, S) a circle
+def add(self:SpectralCodec,
+        wave:Tensor, # (B, channels, S) a circle
+        n_latents:int|None = None): # T; None = as the hop gives
     "Count a loop in, to solve for components of it and of others."
-    blocks = self.features(wave, round(wave.shape[-1]/self.hop))
+    blocks = self.features(wave, n_latents or round(wave.shape[-1]/self.hop))
     for group, x in zip(self.groups, blocks):
         group.add(x)
 
@@ -347,3 +349,41 @@ def from_pretrained(cls:SpectralCodec, name) -> SpectralCodec: # folder, or name
     config.pop('kind')
     codec = cls(Design(**config))
     return load_state(codec, tensors, folder).eval()
+
+# %% ../../nbs/32_codec.spectral.ipynb #spec-stems
+@patch(as_prop=True)
+def scale(self:SpectralCodec) -> Tensor: # (C, 1)
+    "Bring each group of latents to a mean power of 1."
+    parts = []
+    for group in self.groups:
+        rms = group.std.square().mean().sqrt()
+        parts.append((1/rms).expand(len(group.std)))
+    return torch.cat(parts)[:, None]
+
+class StemCodec(nn.Module):
+    "Code stems side by side: latents are stacked, sounds add up."
+    def __init__(self, codecs:dict): # stem → SpectralCodec
+        super().__init__()
+        self.codecs = nn.ModuleDict(codecs)
+        self.sizes = [codec.channels for codec in codecs.values()]
+        self.channels = sum(self.sizes) # C of the latents
+
+    def encode(self, stems:dict, # stem → (B, channels, S)
+               **options, # as `SpectralCodec.encode` takes them
+              ) -> Tensor: # (B, C, T) of a mean power of 1
+        "Encode the stems of loops."
+        parts = [c.scale*c.encode(stems[name], **options) for name, c in self.codecs.items()]
+        return torch.cat(parts, 1)
+
+    def decode(self, z:Tensor, # (B, C, T)
+               **options, # as `SpectralCodec.decode` takes them
+              ) -> dict: # stem → (B, channels, S)
+        "Decode latents into stems."
+        parts = z.split(self.sizes, 1)
+        pairs = zip(self.codecs.items(), parts)
+        return {name: c.decode(part/c.scale, **options) for (name, c), part in pairs}
+
+    @property
+    def std(self) -> Tensor: # (C,)
+        "Return the spread of the scaled latents."
+        return torch.cat([c.scale[:, 0]*c.stats['std'] for c in self.codecs.values()])

@@ -1,7 +1,7 @@
 """Train a small U-Net on the latents of the spectral codec, and measure how many lasting lines its loops have.
 
     python recipes/codec.spectral.py --out runs/spectral                    # first the codec, once
-    python recipes/unet.spectral.py --codec runs/spectral --out runs/small  # 2,500 steps
+    python recipes/unet.spectral.py --codec runs/spectral --out runs/small  # 2,000 steps
     python recipes/unet.spectral.py --codec runs/spectral --out /tmp/small --tiny
 """
 import argparse
@@ -36,8 +36,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--codec', type=Path, required=True, help='folder that codec.spectral.py wrote')
     parser.add_argument('--out', type=Path, default=Path('runs/small'))
-    parser.add_argument('--steps', type=int, default=2500)
-    parser.add_argument('--loops', type=int, default=1200)
+    parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--loops', type=int, default=1000)
     parser.add_argument('--held-out', type=int, default=24)
     parser.add_argument('--batch', type=int, default=24)
     parser.add_argument('--tiny', action='store_true', help='a miniature for tests')

@@ -1,6 +1,7 @@
 "Training of a codec on what goes wrong: folders of junk, silence, foreign weights, a run stopped half way."
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from ladmg.cli import app
+from ladmg.codec import clips
 from ladmg.codec.clips import Clips, gather, held_out
 from ladmg.codec.encodec import Codec
 from ladmg.codec.init import init_from, read_weights
@@ -21,6 +23,13 @@ from ladmg.groovebox.machine import render_loop
 
 TINY = dict(steps=6, quantised=2, loops=0, every=2, valid_every=6, clips=2, seconds=.2, white_on=4, workers=1,
             net=dict(n_filters=2, dimension=4, lstm=0), options=dict(n_q=2))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def validation_is_short(in_threads):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips, 'held_clips', partial(clips.held_clips, n=4))
+        yield
 
 
 def folder_of_tracks(folder):

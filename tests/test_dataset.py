@@ -9,6 +9,8 @@ from ladmg.dataset import descriptors_of, open_data, prepare
 from ladmg.features import DESCRIPTORS
 from ladmg.groovebox.machine import render_loop
 
+pytestmark = pytest.mark.usefixtures('in_threads')
+
 def write(path, seconds, sr=24000, value=0.):
     samples = np.full((round(seconds*sr), 1), value, np.float32)
     sf.write(path, samples, sr, subtype='FLOAT')

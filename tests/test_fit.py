@@ -118,6 +118,7 @@ def test_ctrl_c_loses_nothing(tmp_path, unbroken):
     assert done(launch('single', tmp_path))[0] == str(step+1)
     assert equal(checkpoint(tmp_path)[1], unbroken)
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_double_batch(tmp_path):
     (tmp_path/'one').mkdir()
     (tmp_path/'two').mkdir()

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from conftest import threads
 
 # Heavy modules are imported in the functions: a worker process imports this file, and must be quick.
 
@@ -103,13 +103,6 @@ FOLDER_COMMANDS = {
     'train-codec': ['--out'],
     'train-codec TREE/own/music': ['--out'],
 }
-
-@contextmanager
-def threads(workers=None, start=None, *arguments):
-    "Workers without processes."
-    from concurrent.futures import ThreadPoolExecutor
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
 
 def tiny_fit(run):
     import torch
@@ -275,11 +268,11 @@ def test_output_is_checked_before_anything_is_loaded(command, tmp_path, quick, m
 
 def test_whole_numbers_are_checked_at_once():
     from ladmg.core import LadmgError, check_bars
-    start = time.perf_counter()
+    start = time.process_time()
     for bad in (2.5, '4', None, float('nan'), 10**10, [4]):
         with pytest.raises(LadmgError):
             check_bars(bad)
-    assert time.perf_counter()-start < .1
+    assert time.process_time()-start < .1
 
 # Assembling a data set, with an error at every call
 
@@ -474,14 +467,13 @@ def still_there(processes):
             pass
     return alive
 
-def patience(seconds):
-    "Seconds of a machine that has nothing else to do."
-    return seconds*max(1, os.getloadavg()[0]/os.cpu_count())
+PATIENCE = 60 # seconds, for a machine that has much else to do; those who wait here would wait for ever
 
-def gone_within(processes, seconds):
+def are_gone(processes):
+    "Wait until they are."
     start = time.monotonic()
     while still_there(processes):
-        if time.monotonic()-start > patience(seconds):
+        if time.monotonic()-start > PATIENCE:
             return False
         time.sleep(.02)
     return True
@@ -494,8 +486,8 @@ def test_workers_end_with_their_parent(number):
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert len(workers) >= 2
     parent.send_signal(number)
-    assert gone_within(workers, 2)
-    parent.wait(patience(3))
+    assert are_gone(workers)
+    parent.wait(PATIENCE)
 
 def is_part(path):
     return path.suffix == '.arrow' and path.parent.name == 'parts'
@@ -522,8 +514,8 @@ def test_prepare_ends_with_its_workers_and_keeps_its_parts(tmp_path, number):
     assert before
     assert workers
     parent.send_signal(number)
-    assert gone_within(workers, 2)
-    parent.wait(patience(3))
+    assert are_gone(workers)
+    parent.wait(PATIENCE)
     finished = {path: content for path, content in before.items() if is_part(path)}
     assert lost(finished, tmp_path/'data') == []
 
@@ -603,7 +595,7 @@ class Repeated:
         process.kill()
         killed = time.monotonic()
         self.report['kills'] += 1
-        self.report['left'] += not gone_within(children, 2)
+        self.report['left'] += not are_gone(children)
         took = round(time.monotonic()-killed, 2)
         self.report['slowest'] = max(self.report['slowest'], took)
         process.wait()
@@ -620,7 +612,7 @@ def kill_prepare(home, kills, seed):
         return data.to_dict(), about
 
     def work(folder):
-        prepare(music, folder, workers=2)
+        prepare(music, folder, workers=1 if kills < 10 else 2) # each imports PyTorch anew
     return Repeated(home, work, result).run(kills, seed)
 
 def tensor_bytes(file): # → name → bytes
@@ -661,8 +653,8 @@ def kills(what, number, seed, home):
 
 KILLS = [
     ('prepare', 2),
-    pytest.param('prepare', 25, marks=pytest.mark.slow),
-    pytest.param('train', 25, marks=pytest.mark.slow),
+    pytest.param('prepare', 12, marks=pytest.mark.slow),
+    pytest.param('train', 12, marks=pytest.mark.slow),
 ]
 
 @pytest.mark.parametrize('what, number', KILLS)

@@ -69,7 +69,7 @@ def repeat_times(times, # seconds; None = unknown
     return np.concatenate(rounds).tolist()
 
 def find_onsets(loop:Loop) -> dict: # voice → seconds, None = unknown
-    "Take the onsets that a loop knows, or detect them by band; those of the bass can't be."
+    "Return the onsets that a loop knows, or detect low, middle and high as kick, clap and hat; bass stays unknown."
     if loop.onsets:
         return loop.onsets
     low, middle, high = onsets_by_band(loop.waveform.mean(0).numpy(), loop.sample_rate)
@@ -88,7 +88,7 @@ def to_row(codec:Codec,
     if len(wave) != codec.model.channels:
         wave = wave.mean(0, keepdim=True).expand(codec.model.channels, -1)
     latents = to_latents(codec, wave, loop.bpm, loop.bars, stride)
-    repeated = Loop(loop.waveform.repeat(1, repeats), loop.sample_rate, loop.bpm, bars)
+    as_long = Loop(loop.waveform.repeat(1, repeats), loop.sample_rate, loop.bpm, bars)
     onsets = {}
     for voice, times in find_onsets(loop).items():
         onsets[voice] = None if times is None else repeat_times(times, loop.seconds, repeats)
@@ -103,10 +103,10 @@ def to_row(codec:Codec,
         tags=json.dumps(loop.tags),
         key=loop.key,
         captions=loop.captions,
-        embeddings=[],
-        descriptors=list(describe(repeated, n).astype(np.float16)),
+        embeddings=[], # filled in by `make_part`
+        descriptors=list(describe(as_long, n).astype(np.float16)),
         source=source,
-        split='train')
+        split='train') # until `assemble` decides
 
 # %% ../nbs/55_dataset.ipynb #685355c8
 def row_seconds(row:dict) -> float:
@@ -115,7 +115,7 @@ def row_seconds(row:dict) -> float:
 def around(times, # seconds
            seconds:float, # of the loop
           ) -> np.ndarray|None: # None where there are none
-    "Put the round before and the round after beside the moments of a loop."
+    "Add the same moments one loop earlier and one loop later, for what reaches across the seam."
     if not len(times):
         return None
     return np.concatenate([np.asarray(times, float)+k*seconds for k in (-1, 0, 1)])
@@ -156,7 +156,7 @@ def embeddings_of(clap:Clap, loop:Loop) -> list: # (1+N, D)
 def loops_of(path:Path, # audio file
              bars, # as `prepare` takes them
             ) -> list:
-    "Take a file as the loop that it says it is, or cut it into loops."
+    "Take a file as a loop if it carries tempo and bars, or cut it into loops."
     loop = Loop.load(path)
     if loop.bpm and loop.bars:
         return [loop]
@@ -166,7 +166,7 @@ def loops_of(path:Path, # audio file
 def make_part(part:Path, # to write
               path:Path, # audio file
               source:str,
-              models:tuple, # names of codec and CLAP
+              models:tuple, # names or folders of codec and CLAP, or None
               bars, # as `prepare` takes them
               stride:int,
              ) -> str|None: # the reason where there is none
@@ -192,7 +192,7 @@ def make_part(part:Path, # to write
 
 # %% ../nbs/55_dataset.ipynb #af0a5e5c
 def find_files(folder:Path) -> list:
-    "List the audio files of a folder, or say in a sentence that there are none."
+    "List the audio files of a folder and of those in it, or say in a sentence that there are none."
     files = audio_files(folder)
     if not files:
         raise LadmgError(f'{folder} holds no audio files: give a folder with WAV, FLAC, MP3, Ogg or m4a files, '
@@ -202,7 +202,7 @@ def find_files(folder:Path) -> list:
 def held_out_sources(sources, # names of files
                      valid:float, # share
                     ) -> set:
-    "Choose which sources are held out: by the hash of their names, at least one of two."
+    "Choose which sources are held out: by the hash of their names, at least one as soon as there are two."
     order = sorted(sources, key=lambda source: seed_of('split', source))
     if len(order) < 2:
         return set()
@@ -216,13 +216,13 @@ def check_data_folder(out, # folder for the data set
     check_apart(out, folder)
     check_folder(out, 'data')
     with writing(out):
-        check_place(real_path(out).parent)
+        check_place(real_path(out).parent) # the new folder is built beside the old one
     try:
-        there = json.loads((Path(out)/'about.json').read_text()).get('folder')
+        music = json.loads((Path(out)/'about.json').read_text()).get('folder')
     except (OSError, ValueError):
         return
-    if there and Path(there) != folder:
-        raise LadmgError(f'{out} holds the data set of {there}: give another folder for this one, or delete it first.')
+    if music and Path(music) != folder:
+        raise LadmgError(f'{out} holds the data set of {music}: give another folder for this one, or delete it first.')
 
 def part_name(file:Path,
               about:dict, # codec, stride, perhaps clap
@@ -262,11 +262,11 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             workers:int|None=None, # processes; None = one a core
             clap=None, # as `Clap.from_pretrained` takes it, to store embeddings
            ) -> dict: # what was made, and what was skipped: source → reason
-    "Turn every file of a folder into loops, and these into latents; what is done already is not done again."
+    "Turn every file of a folder into loops, and these into latents; only new, changed and skipped files are done again."
     folder, out = Path(folder).resolve(), Path(out)
     check_data_folder(out, folder)
-    for number in np.atleast_1d(bars).tolist():
-        check_bars(number)
+    for length in np.atleast_1d(bars).tolist():
+        check_bars(length)
     files = find_files(folder)
     about = dict(codec=Codec.from_pretrained(codec).name, stride=stride)
     if clap:
@@ -282,7 +282,7 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
 
 # %% ../nbs/55_dataset.ipynb #b5a73ae0
 def shards(folder:Path) -> list: # names
-    "List the files of a data set that the next one makes useless."
+    "Name the Arrow files of the data set that stands here: the next one replaces these and nothing else."
     try:
         state = json.loads((folder/'state.json').read_text())
         return [file['filename'] for file in state['_data_files']]

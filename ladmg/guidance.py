@@ -19,14 +19,14 @@ from .core import Cond, LadmgError
 @dataclass(eq=False)
 class Term:
     "One answer of a field in a guided sum."
-    coefficient:float|Tensor # what the answer counts; a number, or (T,)
+    coefficient:float|Tensor # weight of the answer: a number, (T,) or (windows, 1, T)
     cond:Cond # what is asked
     conditional:bool # is any condition given?
 
 def scale_of(scales, name:str): # of a condition; one that isn't named has 1
     return scales.get(name, 1.) if isinstance(scales, dict) else scales
 
-def shaped_like(v:Tensor, like:Tensor) -> Tensor: # a negative embedding, over time and batch
+def shaped_like(v:Tensor, like:Tensor) -> Tensor: # a negative condition, repeated over batch and frames
     v = v if v.ndim == like.ndim else v[..., None]
     return v.to(like).expand_as(like)
 
@@ -34,7 +34,7 @@ def guidance_terms(
     cond:Cond, # of a batch
     scales=1., # a number for all conditions, or condition → number or (T,)
     negative:Cond|None=None, # what to move away from
-) -> list: # of `Term`, without those that count 0
+) -> list: # of `Term`, without those of weight 0; the last has the most conditions
     """Write classifier-free guidance by condition as a sum of answers
     (Ho, Salimans 2022, arXiv 2207.12598; chained as in Brooks et al. 2022, arXiv 2211.09800)."""
     terms = [Term(1., cond.only(), False)]
@@ -73,7 +73,7 @@ def weighted_sum(terms, velocities): # of `Term`, of (B, C, T) → (B, C, T)
 class Guidance:
     """How strictly a field keeps to its conditions,
     when, away from what, and how far."""
-    scales:float|dict = 1. # a number for all, or condition → number or (T,)
+    scales:float|dict = 1. # condition → number or (T,); one number is for all, at all alphas, without the weak model
     interval:tuple = (0., 1.) # alphas between which words have their full scale
     max_latent_mean:float = math.inf # greatest length of the mean over time
     weak_model:object = None # a weak field for autoguidance
@@ -94,7 +94,7 @@ class Guidance:
                     f'or one for each frame, got {scale!r}.') from None
 
     def at(self, frames): # (windows, T) indices of frames
-        "Take the guidance of some frames out of that of a whole piece."
+        "Cut scales over time into windows, for a field that looks at windows."
         if not isinstance(self.scales, dict):
             return self
         def window(scale):
@@ -135,7 +135,7 @@ def weak_terms(
 # %% ../nbs/53_guidance.ipynb #g53-bound
 def bound_latent_mean(
     velocity, # (B, C, T), guided
-    unguided, # (B, C, T), the answer with all conditions
+    unguided, # (B, C, T), the answer with the most conditions, at scale 1
     x, # (B, C, T)
     alpha, # (B,)
     limit:float, # greatest length of the mean over time

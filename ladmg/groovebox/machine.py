@@ -40,8 +40,8 @@ class Score:
     bars:int
     sample_rate:int # Hz
     samples:int # of the loop
-    starts:dict # voice → the sample at which each sixteenth is struck (16·bars,)
-    octaves:np.ndarray # (samples,) that filters are moved by
+    starts:dict # voice → sample of each sixteenth, struck or not, swing included (16·bars,)
+    octaves:np.ndarray # (samples,) slow movement of all filters
     shots:object # folder of one-shots, or None
     channels:int=1 # or 2
 
@@ -136,7 +136,7 @@ def drum_sounds(voice, rng, groove, sr) -> list: # of (n,)
     return [PLAIN[voice](rng, sr)]
 
 def even(x, sr): # (n,) → (n,)
-    "A hit at loudness 1, that of a tenth of a second."
+    "Scale a hit so that its K-weighted energy, spread over .1 s, has a mean power of 1."
     f = rfftfreq(len(x), 1/sr)
     power = np.abs(rfft(x))**2*k_weight(f)
     mean = 2*power.sum()/len(x)/(.1*sr)
@@ -144,8 +144,8 @@ def even(x, sr): # (n,) → (n,)
 
 # %% ../../nbs/14_groovebox.machine.ipynb #73a41fa8
 def strike(score, voice,
-           kind_of, # a function from a sixteenth to what tells its sound from others
-           make, # a function from that to the sound
+           kind_of, # index of a sixteenth → key of its sound: equal keys share one
+           make, # key → sound (n,)
           ) -> Part:
     "Place a sound at each sixteenth that is struck; equal sounds are made once."
     velocities = score.pattern.velocities[voice]
@@ -179,7 +179,7 @@ def draw_chord(rng, groove): # semitones above the root
     chords = groove.scale['chords']
     return chords[rng.integers(len(chords))]
 
-def high_root(groove): # midi, F#3 to F4 and above the bass
+def high_root(groove): # midi, G3 to F#4, above the bass
     pitch_class = groove.root % 12
     return 60+pitch_class-12*(pitch_class > 6)
 
@@ -191,7 +191,7 @@ def play_stab(score, voice):
     bottom = high_root(score.groove)-12
     steps = BAR*score.bars
     octaves = score.octaves[np.arange(steps)*score.samples//steps]
-    def kind_of(i): # the root, and the filter to a quarter of an octave
+    def kind_of(i): # the filter to a quarter of an octave, so that few are made
         return notes['root'][i], round(octaves[i]*4)/4
     def make(kind):
         root, moved = kind
@@ -242,7 +242,7 @@ def play_drone(score, voice):
     return sustained(score, voice, x)
 
 def play_sweep(score, voice):
-    "A sweep turns at a bar line; only one that falls has a start that can be labelled."
+    "Play noise that falls from a bar line, rises to one or waves; only a fall has an onset."
     rng = score.stream(voice)
     kind = rng.choice(['fall', 'rise', 'wave'])
     at = round(rng.integers(score.bars)*score.samples/score.bars)
@@ -303,7 +303,7 @@ def recipe_of(score):
 
 # %% ../../nbs/14_groovebox.machine.ipynb #2f1708e4
 def render_loop(seed:int, # decides the groove, its sounds and its mix
-                bpm:float|None=None, # 80 to 180; None draws it from the seed as well
+                bpm:float|None=None, # 20 to 400; None draws one from 80 to 180
                 bars:int=4, # 1 to 16
                 sample_rate:int=24000, # Hz
                 style:str|None=None, # one of STYLES; None draws it from the seed as well

@@ -262,7 +262,7 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             workers:int|None=None, # processes; None = one a core
             clap=None, # as `Clap.from_pretrained` takes it, to store embeddings
            ) -> dict: # what was made, and what was skipped: source → reason
-    "Turn every file of a folder into loops, and these into latents; only new, changed and skipped files are done again."
+    "Turn every file of a folder into loops, and these into latents; finished files are not done again."
     folder, out = Path(folder).resolve(), Path(out)
     check_data_folder(out, folder)
     for length in np.atleast_1d(bars).tolist():

@@ -73,7 +73,7 @@ def weighted_sum(terms, velocities): # of `Term`, of (B, C, T) → (B, C, T)
 class Guidance:
     """How strictly a field keeps to its conditions,
     when, away from what, and how far."""
-    scales:float|dict = 1. # condition → number or (T,); one number is for all, at all alphas, without the weak model
+    scales:float|dict = 1. # condition → number or (T,); a number: all alike, without interval and weak model
     interval:tuple = (0., 1.) # alphas between which words have their full scale
     max_latent_mean:float = math.inf # greatest length of the mean over time
     weak_model:object = None # a weak field for autoguidance

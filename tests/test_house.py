@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from configparser import ConfigParser
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -37,6 +38,7 @@ NOTEBOOKS = [p for p in sorted((ROOT/'nbs').rglob('*.ipynb')) if visible(p)]
 CHAPTERS = numbered(NOTEBOOKS)
 MODULES = [p for p in sorted(PACKAGE.rglob('*.py')) if p.name[0] != '_']
 MEASURES = {'metrics.distances', 'metrics.scores'}
+installed_packages = cache(packages_distributions)
 CODE_CELLS = {'code': lambda s: re.sub(r'^\s*[%!].*$', '', s, flags=re.M), 'markdown': str}
 
 def settings():
@@ -291,7 +293,7 @@ def test_requirements_have_lower_bounds_and_no_pins():
 def test_every_import_is_a_requirement(module):
     needed = requirements('requirements', 'laion_requirements', 'app_requirements')
     declared = {canonicalize_name(r.name) for r in needed}
-    installed = packages_distributions()
+    installed = installed_packages()
     packages = {name.split('.')[0] for name in imports(module.read_text(encoding='utf-8'))}
     for package in packages-sys.stdlib_module_names-{'ladmg'}:
         distributions = {canonicalize_name(d) for d in installed.get(package, [package])}

@@ -19,7 +19,9 @@ pytest.importorskip('voila')
 
 NAMES = 'chromium', 'chromium-browser', 'google-chrome'
 CHROME = os.environ.get('CHROME') or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(not CHROME, reason='there is no Chromium: install it, or set CHROME to its path')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROME, reason='there is no Chromium: install it, or set CHROME to its path')]
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT/'_docs'

@@ -653,7 +653,7 @@ def kills(what, number, seed, home):
     assert not report['unequal'], report
 
 KILLS = [
-    ('prepare', 2),
+    pytest.param('prepare', 2, marks=pytest.mark.slow),
     pytest.param('prepare', 12, marks=pytest.mark.slow),
     pytest.param('train', 12, marks=pytest.mark.slow),
 ]

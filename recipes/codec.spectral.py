@@ -1,6 +1,6 @@
 """Fit the spectral codec of three stems from nothing: render loops, add up moments, solve, score held-out loops.
 
-    python recipes/codec.spectral.py --out runs/spectral              # 400 loops
+    python recipes/codec.spectral.py --out runs/spectral              # 300 loops
     python recipes/codec.spectral.py --tiny --out /tmp/spectral       # the miniature of the tests
 """
 import argparse
@@ -32,7 +32,7 @@ DESIGNS = {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('--n', type=int, default=400, help='loops to fit to')
+    parser.add_argument('--n', type=int, default=300, help='loops to fit to')
     parser.add_argument('--held-out', type=int, default=16, help='loops to score')
     parser.add_argument('--out', type=Path, default=Path('runs/spectral'))
     parser.add_argument('--tiny', action='store_true', help='a miniature for tests')

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ladmg.codec import spectral
-from ladmg.codec.spectral import Design, SpectralCodec
+from ladmg.codec.spectral import Design, SpectralCodec, StemCodec
 
 ROOT = Path(__file__).resolve().parent.parent
 SR = 48000
@@ -87,10 +87,22 @@ def run_recipe(name, *arguments):
 
 @pytest.mark.slow
 def test_recipes_in_miniature(tmp_path):
-    run_recipe('codec.spectral.py', '--out', tmp_path/'spectral', '--set', 'block=10')
+    run_recipe('codec.spectral.py', '--out', tmp_path/'spectral')
     scores = json.loads((tmp_path/'spectral'/'scores.json').read_text())
     assert scores['original']['lines'] == 1
     assert scores['spectral']['chroma'] > scores['random latents']['chroma']
-    run_recipe('unet.spectral.py', '--codec', tmp_path/'spectral'/'codec', '--out', tmp_path/'small')
+    run_recipe('unet.spectral.py', '--codec', tmp_path/'spectral', '--out', tmp_path/'small')
     found = json.loads((tmp_path/'small'/'scores.json').read_text())
-    assert found['original'] == 1
+    assert set(found) == {'original', 'codec', 'random latents', 'generated'}
+    assert found['codec']['all'] > found['random latents']['all']
+
+def test_stems_come_back_side_by_side(codec, stereo):
+    three = StemCodec({'drums': codec, 'synth': codec})
+    z = three.encode({'drums': stereo, 'synth': stereo/2}, circular=True)
+    assert z.shape == (1, 2*codec.channels, 50)
+    for part in three.std.square().split(2*codec.sizes): # each group of components
+        assert abs(part.mean()-1) < 1e-3
+    back = three.decode(z, circular=True)
+    alone = codec.decode(codec.encode(stereo, circular=True), circular=True)
+    assert torch.allclose(back['drums'], alone, atol=1e-4)
+    assert back['synth'].square().mean() < .5*back['drums'].square().mean()

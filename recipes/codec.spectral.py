@@ -12,17 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ladmg import pitch
-from ladmg.audio import Loop
 from ladmg.codec.scores import opus
 from ladmg.codec.spectral import Design, SpectralCodec, StemCodec
 from ladmg.core import atomic
-from ladmg.groovebox.stems import render_stems
-from ladmg.metrics.distances import KAD
+from stems import FRAMES, HELD_OUT, SAMPLE_RATE, kad, mixed, stems_of
 
-SAMPLE_RATE = 48000 # Hz
-BARS = 2
-PER_BAR = 32 # latent frames in a bar at any tempo
-HELD_OUT = 10_000 # seeds of held-out loops start here
 EVERY = 20 # loops between two checkpoints
 DESIGNS = {
     'drums': Design(block=10, border=1000., bands=24, n_lows=64, n_bands=24, n_sides=8),
@@ -37,11 +31,6 @@ def arguments():
     parser.add_argument('--out', type=Path, default=Path('runs/spectral'))
     parser.add_argument('--tiny', action='store_true', help='a miniature for tests')
     return parser.parse_args()
-
-def stems_of(seed:int) -> dict: # stem → (1, 2, S)
-    "Render two bars in stereo."
-    stems = render_stems(seed, bars=BARS, sample_rate=SAMPLE_RATE, channels=2)
-    return {name: loop.waveform[None] for name, loop in stems.items()}
 
 # Fitting
 
@@ -73,7 +62,7 @@ def fit_codec(codec, n:int, folder:Path):
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(resume(codec, path), n):
         for name, wave in stems_of(seed).items():
-            codec.codecs[name].add(wave, PER_BAR*BARS)
+            codec.codecs[name].add(wave, FRAMES)
         done = seed+1
         if done % EVERY == 0 or done == n:
             with atomic(path) as new:
@@ -84,29 +73,19 @@ def fit_codec(codec, n:int, folder:Path):
 
 # Scores
 
-def mixed(stems:dict) -> torch.Tensor: # stem → (1, channels, S) to (2, S)
-    return sum(stems.values())[0]
-
 def through_codec(codec, stems, seed): # → (2, S)
     "Encode and decode a loop."
-    z = codec.encode(stems, circular=True, n_latents=PER_BAR*BARS)
+    z = codec.encode(stems, circular=True, n_latents=FRAMES)
     return mixed(codec.decode(z, circular=True, seed=seed, n_samples=stems['drums'].shape[-1]))
 
 def from_random_latents(codec, stems, seed): # → (2, S)
     "Decode white noise that has the spread of latents: the floor of every share of lines."
     g = torch.Generator().manual_seed(seed)
-    z = torch.randn(1, codec.channels, PER_BAR*BARS, generator=g)*codec.std[:, None]
+    z = torch.randn(1, codec.channels, FRAMES, generator=g)*codec.std[:, None]
     return mixed(codec.decode(z, circular=True, seed=seed, n_samples=stems['drums'].shape[-1]))
 
 def opus_of(wave, kbps:int): # (2, S) → (2, S), each side by itself
     return torch.cat([opus(row[None], SAMPLE_RATE, kbps)[0] for row in wave])
-
-def kad(embedding, music:list, judged:list) -> float: # lists of (channels, S)
-    "Measure the distance of two sets in the embedding of notes."
-    metric = KAD(embedding)
-    metric.update([Loop(w, SAMPLE_RATE) for w in music], real=True)
-    metric.update([Loop(w, SAMPLE_RATE) for w in judged])
-    return float(metric.compute()['KAD'])
 
 def scores(made:list, true:list, embedding, music) -> dict: # name → number
     "Measure what came back against what went in."

@@ -13,24 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ladmg import pitch
-from ladmg.audio import Loop
 from ladmg.blending import Preconditioned, blending_loss
 from ladmg.codec.spectral import SpectralCodec, StemCodec
 from ladmg.core import Cond, atomic
 from ladmg.features import key_vector
 from ladmg.fit import fit
-from ladmg.groovebox.stems import STEMS, render_stems
 from ladmg.groovebox.machine import write_score
-from ladmg.metrics.distances import KAD
+from ladmg.groovebox.stems import STEMS
 from ladmg.noise import circle_noise
 from ladmg.rhythm.phasors import phasors
 from ladmg.solvers import integrate
 from ladmg.unet import UNet
-
-SAMPLE_RATE = 48000 # Hz
-BARS = 2
-FRAMES = 32*BARS # of latents, at any tempo
-HELD_OUT = 10_000 # seeds of held-out loops start here
+from stems import BARS, FRAMES, HELD_OUT, SAMPLE_RATE, kad, mixed, stems_of
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -44,11 +38,6 @@ def arguments():
     return parser.parse_args()
 
 # Data
-
-def stems_of(seed:int) -> dict: # stem → (1, 2, S)
-    "Render two bars in stereo."
-    stems = render_stems(seed, bars=BARS, sample_rate=SAMPLE_RATE, channels=2)
-    return {name: loop.waveform[None] for name, loop in stems.items()}
 
 def key_of(seed:int) -> torch.Tensor: # (24,)
     score = write_score(seed, None, BARS, SAMPLE_RATE, None, None)
@@ -107,17 +96,10 @@ def made_latents(field, seed:int, channels:int) -> torch.Tensor: # (C, T)
 
 # Scores
 
-def kad(embedding, music:list, judged:list) -> float: # lists of (channels, S)
-    "Measure the distance of two sets in the embedding of notes."
-    metric = KAD(embedding)
-    metric.update([Loop(w, SAMPLE_RATE) for w in music], real=True)
-    metric.update([Loop(w, SAMPLE_RATE) for w in judged])
-    return float(metric.compute()['KAD'])
-
 def shares_of(stems:dict) -> dict: # stem, and 'all' → share of lines
     "Measure each stem that sounds, and the sum."
     waves = {name: wave[0] for name, wave in stems.items() if wave.abs().max() > 1e-3}
-    waves['all'] = sum(stems.values())[0]
+    waves['all'] = mixed(stems)
     return {name: pitch.line_share(wave, SAMPLE_RATE) for name, wave in waves.items()}
 
 def table(codec, field, n:int) -> dict: # kind → stem → share of lines; and KAD
@@ -132,14 +114,14 @@ def table(codec, field, n:int) -> dict: # kind → stem → share of lines; and 
         kinds['original'].append(stems)
         for kind, z in latents.items():
             kinds[kind].append(codec.decode(z[None], circular=True, seed=i, n_samples=length))
-    music = [sum(stems_of(HELD_OUT+i).values())[0] for i in range(n, 3*n)]
+    music = [mixed(stems_of(HELD_OUT+i)) for i in range(n, 3*n)]
     embedding = pitch.NoteEmbedding(music, SAMPLE_RATE)
     found = {}
     for kind, loops in kinds.items():
         shares = [shares_of(stems) for stems in loops]
         found[kind] = {name: float(np.mean([share[name] for share in shares if name in share]))
                        for name in (*STEMS, 'all')}
-        found[kind]['kad'] = kad(embedding, music, [sum(stems.values())[0] for stems in loops])
+        found[kind]['kad'] = kad(embedding, music, [mixed(stems) for stems in loops])
         found[kind] = {name: round(value, 3) for name, value in found[kind].items()}
         print(f'{kind:15}', found[kind], flush=True)
     return found
@@ -154,6 +136,8 @@ def main():
     widths = (8, 8, 8, 8) if args.tiny else (128, 192, 256, 320)
     torch.manual_seed(0)
     net = UNet(channels=codec.channels, widths=widths, key=24)
+    parameters = sum(p.numel() for p in net.parameters())
+    print(f'{codec.channels} channels, {parameters/1e6:.1f} million parameters', flush=True)
     field = train(Preconditioned(net, codec.std), latents, args)
     found = table(codec, field, args.held_out)
     (args.out/'scores.json').write_text(json.dumps(found, indent=1)+'\n')

@@ -6,7 +6,7 @@ from importlib import import_module
 HOMES = {
     'LoopPipeline': 'ladmg.pipeline',
     'Loop': 'ladmg.audio',
-    'Codec': 'ladmg.codec.encodec',
+    'Codec': 'ladmg.codec.stems',
     'Clap': 'ladmg.clap.model',
     'render_loop': 'ladmg.groovebox.machine',
     'render_stems': 'ladmg.groovebox.stems',

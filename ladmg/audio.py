@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'loop_samples', 'Loop', 'toy_loop', 'is_silent', 'pad_circle', 'close_loop', 'join_step', 'fit_length',
-           'mel_db', 'plot', 'mp3', 'player']
+           'mel_db', 'plot', 'mp3', 'player', 'stem_path']
 
 # %% ../nbs/02_audio.ipynb #310c4a29
 import base64
@@ -88,7 +88,7 @@ class Loop:
     key:str = '' # of the music, as in 'F# minor'; empty: not known
     captions:list = field(default_factory=list) # what it sounds like, in words
     recipe:dict = field(default_factory=dict) # how it was made: anything JSON can write
-    stems:dict|None = None # name → (C, S); their sum is the unmastered waveform; not saved
+    stems:dict|None = None # name → (C, S); they add up to the waveform
 
     def __post_init__(self):
         self.waveform = _check_waveform(self.waveform)
@@ -296,8 +296,10 @@ def _ipython_display_(self:Loop):
 FIELDS = ('bpm', 'bars', 'beats', 'downbeats', 'onsets',
           'tags', 'key', 'captions', 'recipe') # that a file keeps
 
-def _to_json(loop):
+def _to_json(loop, stems): # names of those that are saved beside it
     known = {name: getattr(loop, name) for name in FIELDS}
+    if stems:
+        known['stems'] = stems
     try:
         return json.dumps({'ladmg': 1} | known, default=lambda v: v.tolist())
     except (AttributeError, TypeError, ValueError) as e:
@@ -309,37 +311,59 @@ def _beat_count(loop): # None where the tempo is not known
         return 4*loop.bars
     return loop.bpm and round(loop.seconds*loop.bpm/60)
 
-def _file_bytes(loop, kind, waveform): # '.wav' or '.flac'
-    comment = _to_json(loop)
+def _file_bytes(loop, kind, waveform, stems=()): # '.wav' or '.flac'
+    comment = _to_json(loop, list(stems))
     if kind == '.flac':
         return flac_bytes(waveform, loop.sample_rate, comment, loop.bpm)
     return wav_bytes(waveform, loop.sample_rate, comment, loop.bpm, _beat_count(loop))
 
 # %% ../nbs/02_audio.ipynb #287bba4d
+def stem_path(path, # of a loop
+              name:str, # of a stem
+             ) -> Path: # beside it, as in loop.drums.wav
+    "Name the file of a stem."
+    path = Path(path)
+    return path.with_name(f'{path.stem}.{name}{path.suffix}')
+
 @patch
 def save(self:Loop,
-         path): # .wav or .flac
-    "Write the loop with its tempo, loop points and all fields: all or nothing."
+         path, # .wav or .flac
+         stems:bool=False, # write loop.drums.wav and so on beside it, too?
+        ):
+    "Write the loop with its tempo, loop points and all fields: each file whole or not at all."
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in ('.wav', '.flac'):
         raise LadmgError(f'A loop is saved as .wav or .flac, not as {path.name!r}: '
                          'choose another suffix.')
-    peak = self.waveform.abs().max().item()
+    if stems and not self.stems:
+        raise LadmgError('This loop has no stems: save it without.')
+    parts = self.stems if stems else {}
+    peak = max(wave.abs().max().item() for wave in (self.waveform, *parts.values()))
     if peak > 1:
         over = f'{20*np.log10(peak):.1f} dB'
         warnings.warn(f'The loop peaks {over} above full scale: '
                       f'it was turned down by that much in {path.name}.', stacklevel=2)
-    waveform = self.waveform.double()/max(1, peak)
-    with atomic(path) as tmp:
-        tmp.write_bytes(_file_bytes(self, kind, waveform))
+    def write(file, waveform, names=()):
+        turned_down = waveform.double()/max(1, peak)
+        with atomic(file) as tmp:
+            tmp.write_bytes(_file_bytes(self, kind, turned_down, names))
+    for name, waveform in parts.items():
+        write(stem_path(path, name), waveform)
+    write(path, self.waveform, parts)
 
 # %% ../nbs/02_audio.ipynb #ac660ba3
+def _read_stems(path, names): # → name → (C, S), or None where one is missing
+    files = {name: stem_path(path, name) for name in names}
+    if not files or not all(file.is_file() for file in files.values()):
+        return None
+    return {name: read_audio(file, mono=False)[0] for name, file in files.items()}
+
 @patch(cls_method=True)
 def load(cls:Loop,
          path, # what `save` wrote; any other audio file is a loop without tempo
         ):
-    "Read the loop in a file."
+    "Read the loop in a file, and the stems that were saved with it."
     wave, sr = read_audio(path, mono=False)
     try:
         known = json.loads(read_comment(path))
@@ -347,4 +371,5 @@ def load(cls:Loop,
         known = {}
     if not isinstance(known, dict) or 'ladmg' not in known:
         known = {}
-    return cls(wave, sr, **{name: known[name] for name in FIELDS if name in known})
+    stems = _read_stems(path, known.get('stems', ()))
+    return cls(wave, sr, stems=stems, **{name: known[name] for name in FIELDS if name in known})

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Seed', 'Bpm', 'Bars', 'Prompt', 'Pattern', 'GuidanceScale', 'Model', 'CodecName', 'Out', 'RunFolder', 'LearningRate',
-           'app', 'loop_files', 'write_loops', 'run_folder', 'synth', 'numbers', 'one_or_all', 'loop_bars', 'prepare',
-           'print_state', 'train_codec', 'train_clap', 'train', 'pattern_row', 'tempo_of', 'picture_files',
-           'write_picture', 'generate', 'open_app', 'prompt_or_loop', 'loop_of', 'morph', 'stretch', 'vary', 'sequence',
-           'mix', 'evaluate', 'main']
+           'app', 'loop_files', 'write_loops', 'run_folder', 'synth', 'numbers', 'one_or_all', 'loop_bars',
+           'named_stems', 'prepare', 'print_state', 'train_codec', 'train_clap', 'train', 'pattern_row', 'tempo_of',
+           'picture_files', 'write_picture', 'write_with_pictures', 'generate', 'open_app', 'prompt_or_loop', 'loop_of',
+           'morph', 'stretch', 'vary', 'sequence', 'mix', 'evaluate', 'main']
 
 # %% ../nbs/90_cli.ipynb #6ef7e4f0
 import json
@@ -75,11 +75,13 @@ def synth(
         help='Tempo of all loops; by default each has its own, from 80 to 180.')]=None,
     bars:Annotated[int, Option(help='Bars of each loop.', min=1, max=16)]=4,
     seed:Annotated[int, Option(help='Seed of the first loop.')]=10_000,
+    stems:Annotated[bool, Option(
+        '--stems', help='In stereo at 48 kHz, with drums, bass and synth beside each loop.')]=False,
 ):
     "Render labelled loops with the groovebox."
     from ladmg.core import check_bpm
     from ladmg.dataset import synth
-    synth(out, n, None if bpm is None else check_bpm(bpm), bars, seed)
+    synth(out, n, None if bpm is None else check_bpm(bpm), bars, seed, stems)
     print(f'{n} loops in {out}')
 
 # %% ../nbs/90_cli.ipynb #1f8ae18c
@@ -105,6 +107,17 @@ def loop_bars(text:str): # as in '4' or '1,2,4,8'; → int or tuple
         raise LadmgError(f'Bars are whole numbers from 1 to 16, got {text!r}: give 4, or 1,2,4,8 to choose from.')
     return bars[0] if len(bars) == 1 else tuple(bars)
 
+def named_stems(pairs) -> dict: # as in ('keys=synth',); → name of a file → stem
+    "Read what names of files stand for."
+    from ladmg.core import LadmgError
+    names = {}
+    for pair in pairs:
+        name, _, stem = pair.partition('=')
+        if stem not in ('drums', 'bass', 'synth'):
+            raise LadmgError(f'A name stands for drums, bass or synth, as in keys=synth, got {pair!r}.')
+        names[name.lower()] = stem
+    return names
+
 # %% ../nbs/90_cli.ipynb #prepare
 @app.command()
 def prepare(
@@ -116,11 +129,14 @@ def prepare(
         help='Codec: a folder, encodec_24khz, encodec_48khz, or a checkpoint.')]=None,
     clap:Annotated[str, Option(
         help='CLAP whose embeddings are stored, for prompts: ladmg, laion, a model folder, or none.')]='ladmg',
+    stem:Annotated[Optional[list[str]], Option(
+        help='What the name of a file of stems stands for, as in keys=synth; may be repeated.')]=None,
 ):
     "Cut tracks into loops at their beats and encode them."
     from ladmg.dataset import prepare
     start = time.perf_counter()
-    about = prepare(folder, data, codec, loop_bars(bars), clap=None if clap == 'none' else clap)
+    clap = None if clap == 'none' else clap
+    about = prepare(folder, data, codec, loop_bars(bars), clap=clap, stem_names=named_stems(stem or ()))
     speed = 60*about['minutes']/(time.perf_counter()-start)
     for source, reason in about['skipped'].items():
         print(f'skipped {source}: {reason}')
@@ -262,6 +278,13 @@ def write_picture(loop, file:Path):
     with atomic(file) as new:
         plot(loop).savefig(new, metadata={'Software': 'LADMG'})
 
+def write_with_pictures(files:list, pictures:list, loops:list, stems:bool):
+    "Save loops, draw them, and print how fast they are."
+    for file, picture, loop in zip(files, pictures, loops):
+        loop.save(file, stems)
+        write_picture(loop, picture)
+        print(f'{file}: BPM asked {loop.bpm:g}, BPM measured {tempo_of(loop)}')
+
 # %% ../nbs/90_cli.ipynb #generate
 @app.command()
 def generate(
@@ -276,6 +299,10 @@ def generate(
     audio:Annotated[Optional[Path], Option(help='A sound file that it should sound like.')]=None,
     key:Annotated[str, Option(help="Its key, as in 'A minor'.")]='',
     pattern:Pattern=None,
+    play:Annotated[Optional[list[str]], Option(
+        help='Play this stem, and no other that is not named: drums, bass or synth; may be repeated.')]=None,
+    stems:Annotated[bool, Option(
+        '--stems', help='Write each stem beside the loop, as in loop.drums.wav.')]=False,
     best_of:Annotated[int, Option(
         help='Candidates for each loop, of which the best is kept.', min=1)]=1,
     guidance_scale:GuidanceScale=None,
@@ -295,12 +322,9 @@ def generate(
     like = Loop.load(audio) if audio else None
     start = time.perf_counter()
     loops = pipe(prompt, bpm, bars, seed, negative_prompt=negative, audio=like, key=key, pattern=rows, steps=steps,
-                 guidance_scale=guidance_scale, solver=solver, n=n, best_of=best_of, progress=True)
+                 guidance_scale=guidance_scale, solver=solver, n=n, best_of=best_of, stems=play, progress=True)
     taken = time.perf_counter()-start
-    for file, picture, loop in zip(files, pictures, loops):
-        loop.save(file)
-        write_picture(loop, picture)
-        print(f'{file}: BPM asked {loop.bpm:g}, BPM measured {tempo_of(loop)}')
+    write_with_pictures(files, pictures, loops, stems)
     seconds = sum(loop.seconds for loop in loops)
     print(f'seconds of audio {seconds:.2f}, seconds taken {taken:.2f}, times real time {seconds/taken:.1f}')
 

@@ -64,7 +64,7 @@ def check_bars(bars, # of four beats: anything that is a whole number
 from fastcore.basics import patch
 
 # %% ../nbs/00_core.ipynb #0ccfa859
-ABSENT = dict(rhythm=-1., embedding=0., descriptors=-1., pattern=-1., key=0.)
+ABSENT = dict(rhythm=-1., embedding=0., descriptors=-1., pattern=-1., key=0., stems=0.)
 
 @dataclass
 class Cond:
@@ -74,6 +74,7 @@ class Cond:
     descriptors:Tensor|None = None # (B, K, T) in [0, 1]
     pattern:Tensor|None = None # (B, V, T) in [0, 1], 1 where a voice is struck
     key:Tensor|None = None # (B, 24) one-hot
+    stems:Tensor|None = None # (B, G) 1 where a stem plays, −1 where it rests
 
     def items(self): # [(name, tensor)] of those that are given
         pairs = [(f.name, getattr(self, f.name)) for f in fields(self)]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['number', 'half', 'whole', 'text', 'FEATURES', 'repeat_times', 'find_onsets', 'to_row', 'row_seconds', 'around',
-           'row_phasors', 'latents_of', 'descriptors_of', 'pattern_of', 'worker_models', 'embeddings_of', 'loops_of',
-           'make_part', 'find_files', 'held_out_sources', 'check_data_folder', 'part_name', 'make_parts', 'prepare',
-           'shards', 'assemble', 'open_data', 'render_file', 'synth']
+           'row_rhythm', 'latents_of', 'descriptors_of', 'stems_of', 'pattern_of', 'worker_models', 'embeddings_of',
+           'loops_of', 'make_part', 'find_files', 'held_out_sources', 'check_data_folder', 'part_name', 'make_parts',
+           'prepare', 'shards', 'assemble', 'open_data', 'render_file', 'synth']
 
 # %% ../nbs/55_dataset.ipynb #f4fd3d52
 import hashlib
@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .audio import Loop
+from .audio import Loop, is_silent
 from .features import DESCRIPTORS, PATTERN_VOICES, describe, pattern_channels
 from .spectral import onsets_by_band
-from .tracks import cut_loops
+from .tracks import Source, cut_loops, find_sources, load_track
 from .files import audio_files
 from .clap.model import Clap
-from .codec.encodec import Codec
-from .codec.loops import loop_frames, to_latents
+from .codec.stems import Codec
 from .core import LadmgError, at_work, atomic, check_bars, seed_of, sweep
 from .core import check_apart, check_folder, check_place, real_path, writing
 from .groovebox.machine import render_loop
-from .rhythm.phasors import phasors_from_beats
+from .groovebox.stems import render_with_stems
+from .rhythm.phasors import phasors_from_beats, tempo_row
 from .workers import worker_pool
 
 # %% ../nbs/55_dataset.ipynb #8ece8256
@@ -53,6 +53,7 @@ FEATURES = datasets.Features({
     'captions': datasets.Sequence(text), # sentences
     'embeddings': datasets.Sequence(half), # (1+N, D): embeddings of the sound and of each caption
     'descriptors': datasets.Sequence(half), # (K, T) in [0, 1]
+    'plays': text, # JSON: stem → bool, of those that are known
     'source': text, # the file
     'split': text, # 'train' or 'valid'
 })
@@ -82,12 +83,10 @@ def to_row(codec:Codec,
            stride:int=8, # of the U-Net
           ) -> dict: # a row of FEATURES
     "Encode and describe one loop."
-    n, repeats = loop_frames(codec, loop.bpm, loop.bars, stride)
+    n, repeats = codec.frames(loop.bpm, loop.bars, stride)
     bars = loop.bars*repeats
-    wave = loop.waveform
-    if len(wave) != codec.model.channels:
-        wave = wave.mean(0, keepdim=True).expand(codec.model.channels, -1)
-    latents = to_latents(codec, wave, loop.bpm, loop.bars, stride)
+    latents = codec.encode_loop(loop, stride)
+    plays = {name: not is_silent(wave) for name, wave in (loop.stems or {}).items()}
     as_long = Loop(loop.waveform.repeat(1, repeats), loop.sample_rate, loop.bpm, bars)
     onsets = {}
     for voice, times in find_onsets(loop).items():
@@ -105,6 +104,7 @@ def to_row(codec:Codec,
         captions=loop.captions,
         embeddings=[], # filled in by `make_part`
         descriptors=list(describe(as_long, n).astype(np.float16)),
+        plays=json.dumps(plays),
         source=source,
         split='train') # until `assemble` decides
 
@@ -120,11 +120,13 @@ def around(times, # seconds
         return None
     return np.concatenate([np.asarray(times, float)+k*seconds for k in (-1, 0, 1)])
 
-def row_phasors(row:dict) -> torch.Tensor: # (3, T): beat, bar, sixteenth; bar −1 where the downbeats are unknown
-    "Compute the phasors of a loop from its beats, around the circle."
+def row_rhythm(row:dict) -> torch.Tensor: # (4, T): beat, bar, sixteenth, tempo; bar −1 where the downbeats are unknown
+    "Compute the phasors of a loop from its beats, around the circle, and its tempo."
     seconds = row_seconds(row)
-    frames = np.arange(row['n_frames'])*seconds/row['n_frames']
-    return phasors_from_beats(around(row['beats'], seconds), frames, around(row['downbeats'], seconds))
+    n = row['n_frames']
+    frames = np.arange(n)*seconds/n
+    phasors = phasors_from_beats(around(row['beats'], seconds), frames, around(row['downbeats'], seconds))
+    return torch.cat((phasors, tempo_row(n, row['bpm'])))
 
 # %% ../nbs/55_dataset.ipynb #readers
 def latents_of(row:dict) -> torch.Tensor: # (C, T)
@@ -132,6 +134,10 @@ def latents_of(row:dict) -> torch.Tensor: # (C, T)
 
 def descriptors_of(row:dict) -> torch.Tensor: # (K, T)
     return torch.from_numpy(np.array(row['descriptors'], np.float32))
+
+def stems_of(row:dict, names) -> torch.Tensor: # (G,), 1 = plays, −1 = rests, 0 = unknown
+    plays = json.loads(row['plays'])
+    return torch.tensor([2.*plays[name]-1 if name in plays else 0. for name in names])
 
 def pattern_of(row:dict) -> torch.Tensor: # (V, T)
     onsets = json.loads(row['onsets'])
@@ -153,19 +159,19 @@ def embeddings_of(clap:Clap, loop:Loop) -> list: # (1+N, D)
         found.append(clap.embed_text(loop.captions))
     return torch.cat(found).half().tolist()
 
-def loops_of(path:Path, # audio file
+def loops_of(track:Source,
              bars, # as `prepare` takes them
             ) -> list:
-    "Take a file as a loop if it carries tempo and bars, or cut it into loops."
-    loop = Loop.load(path)
+    "Take a track as a loop if it carries tempo and bars, or cut it into loops."
+    loop = load_track(track)
     if loop.bpm and loop.bars:
         return [loop]
     return list(cut_loops(loop, bars))
 
 # %% ../nbs/55_dataset.ipynb #make-part
 def make_part(part:Path, # to write
-              path:Path, # audio file
-              source:str,
+              track:Source,
+              source:str, # its name
               models:tuple, # names or folders of codec and CLAP, or None
               bars, # as `prepare` takes them
               stride:int,
@@ -174,13 +180,13 @@ def make_part(part:Path, # to write
     codec, clap = worker_models(*models)
     rows = []
     try:
-        for loop in loops_of(path, bars):
+        for loop in loops_of(track, bars):
             row = to_row(codec, loop, source, stride)
             if clap:
                 row['embeddings'] = embeddings_of(clap, loop)
             rows.append(row)
     except LadmgError as error:
-        return str(error).replace(str(path), path.name)
+        return str(error).replace(f'{track.files[0].parent}/', '')
     except Exception as error: # whatever is wrong with one file, the others go on
         return f'{type(error).__name__}: {error}'
     if not rows:
@@ -224,17 +230,17 @@ def check_data_folder(out, # folder for the data set
     if music and Path(music) != folder:
         raise LadmgError(f'{out} holds the data set of {music}: give another folder for this one, or delete it first.')
 
-def part_name(file:Path,
+def part_name(track:Source,
               about:dict, # codec, stride, perhaps clap
               bars, # as `prepare` takes them
              ) -> str:
     "Name a part by all that went into it."
-    state = file.stat()
-    told = (str(file), state.st_size, state.st_mtime_ns, *about.values(), bars, list(FEATURES), DESCRIPTORS)
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in track.files]
+    told = (states, *about.values(), bars, list(FEATURES), DESCRIPTORS)
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]+'.arrow'
 
 # %% ../nbs/55_dataset.ipynb #encode
-def make_parts(jobs:dict, # part → (file, its source)
+def make_parts(jobs:dict, # part → (Source, its name)
                workers:int|None, # processes; None = one a core
                *settings, # models, bars and stride, as `make_part` takes them
               ) -> dict: # source → why it has no part
@@ -243,8 +249,8 @@ def make_parts(jobs:dict, # part → (file, its source)
     skipped = {}
     with worker_pool(workers) as pool:
         sources = {}
-        for part, (file, source) in missing.items():
-            sources[pool.submit(make_part, part, file, source, *settings)] = source
+        for part, (track, source) in missing.items():
+            sources[pool.submit(make_part, part, track, source, *settings)] = source
         done = len(jobs)-len(missing)
         for job in tqdm(as_completed(sources), total=len(jobs), initial=done, desc='prepare', unit='file'):
             reason = job.result()
@@ -261,6 +267,7 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
             valid:float=.1, # share of the tracks held out for validation
             workers:int|None=None, # processes; None = one a core
             clap=None, # as `Clap.from_pretrained` takes it, to store embeddings
+            stem_names=None, # name of a file → stem, beside those that `find_sources` knows
            ) -> dict: # what was made, and what was skipped: source → reason
     "Turn every file of a folder into loops, and these into latents; finished files are not done again."
     folder, out = Path(folder).resolve(), Path(out)
@@ -268,16 +275,17 @@ def prepare(folder, # of tracks, or of loops that carry their tempo
     for length in np.atleast_1d(bars).tolist():
         check_bars(length)
     files = find_files(folder)
-    about = dict(codec=Codec.from_pretrained(codec).name, stride=stride)
+    loaded = Codec.from_pretrained(codec)
+    about = dict(codec=loaded.name, stride=stride)
     if clap:
         about['clap'] = Clap.from_pretrained(clap).name
     with at_work(out, 'data'):
         sweep(out/'parts')
         jobs = {}
-        for file in files:
-            jobs[out/'parts'/part_name(file, about, bars)] = (file, str(file.relative_to(folder)))
+        for path, track in find_sources(files, stem_names).items():
+            jobs[out/'parts'/part_name(track, about, bars)] = (track, str(path.relative_to(folder)))
         skipped = make_parts(jobs, workers, (codec, clap), bars, stride)
-        about |= {'skipped': skipped, 'folder': str(folder)}
+        about |= {'skipped': skipped, 'folder': str(folder), 'latents': loaded.facts}
         return assemble(out, [part for part in jobs if part.exists()], about, valid)
 
 # %% ../nbs/55_dataset.ipynb #b5a73ae0
@@ -321,10 +329,15 @@ def open_data(folder, # that `prepare` wrote
         raise LadmgError(f'{folder} is no data set: make one with `ladmg prepare FOLDER {folder}`.') from error
 
 # %% ../nbs/55_dataset.ipynb #2a85d20a
-def render_file(job:tuple): # (path, seed, bpm, bars)
+def render_file(job:tuple): # (path, seed, bpm, bars, stems)
     "Render one loop into a file, unless there is one; runs in a worker."
-    path, seed, bpm, bars = job
-    if not path.exists():
+    path, seed, bpm, bars, stems = job
+    if path.exists():
+        return
+    if stems:
+        loop = render_with_stems(seed, bpm, bars, 48_000, channels=2)
+        loop.save(path, stems=True)
+    else:
         render_loop(seed, bpm, bars).save(path)
 
 def synth(folder, # of WAV files
@@ -332,13 +345,14 @@ def synth(folder, # of WAV files
           bpm:float|None=None, # None: a tempo for each, 80 to 180
           bars:int=4,
           seed:int=10_000, # of the first
+          stems:bool=False, # in stereo at 48 kHz, drums, bass and synth beside each loop
           workers:int|None=None, # processes; None = one a core
          ):
     "Fill a folder with loops from the groovebox; leave files alone that are there already."
     folder = Path(folder)
     with writing(folder):
         check_place(real_path(folder))
-    jobs = [(folder/f'{s:06d}.wav', s, bpm, bars) for s in range(seed, seed+n)]
+    jobs = [(folder/f'{s:06d}.wav', s, bpm, bars, stems) for s in range(seed, seed+n)]
     with worker_pool(workers) as pool:
         for _ in tqdm(pool.map(render_file, jobs, chunksize=8), total=n, desc='synth', unit='loop'):
             pass

@@ -113,8 +113,8 @@ def morph(
     for i, embedding in enumerate(path(ends, n)):
         cond = pipe.conditions(bpm, bars, embedding)
         latents = pipe.sample(cond, [seed], bpm, bars, guidance_scale=guidance_scale, steps=steps)
-        wave = pipe.decode(latents, bpm, bars)[0]
+        [loop] = pipe.decode(latents, bpm, bars)
         settings = dict(seed=seed, steps=steps, guidance_scale=guidance_scale)
         settings |= dict(morph=names, at=i/max(n-1, 1))
-        loops.append(pipe.to_loop(wave, bpm, bars, settings, TARGET_LOUDNESS))
+        loops.append(pipe.finish(loop, settings, TARGET_LOUDNESS))
     return loops

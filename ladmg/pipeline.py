@@ -16,16 +16,15 @@ from fastcore.basics import patch
 from .audio import Loop
 from .candidates import best, candidate_seeds
 from .clap.model import Clap
-from .codec.encodec import Codec
-from .codec.loops import loop_frames, to_latents, to_waveform
+from .codec.stems import Codec
 from .conditions import check_loudness, check_whole, descriptor_curves, pattern_signal
 from .core import Cond, LadmgError, best_device, best_dtype, check_bpm
 from .models import packaged, weights_hash
 from .features import key_vector
-from .mastering import TARGET_LOUDNESS, master
+from .mastering import TARGET_LOUDNESS, mastering_gain
 from .guidance import Guidance, Guided
 from .noise import circle_noise
-from .rhythm.phasors import phasors
+from .rhythm.phasors import phasors, tempo_row
 from .solvers import integrate, step_bar
 from .unet import UNet, model_folder
 
@@ -145,7 +144,7 @@ def embed_any(self:LoopPipeline, item): # words, or a Loop → (D,) unit vector
 def frames(self:LoopPipeline, bpm:float, bars:int) -> tuple: # (frames of all rounds, rounds)
     """Say how long the latents of a loop are,
     and how often it goes round in them."""
-    return loop_frames(self.codec, bpm, bars, self.net.stride)
+    return self.codec.frames(bpm, bars, self.net.stride)
 
 @patch
 def check_asked(self:LoopPipeline, **asked): # condition → what is asked of it
@@ -157,6 +156,23 @@ def check_asked(self:LoopPipeline, **asked): # condition → what is asked of it
                 'or give one that was trained with it.')
 
 @patch
+def rhythm(self:LoopPipeline, T:int, bars:int, bpm:float): # (4, T)
+    "Write beat, bar, sixteenth, and the tempo."
+    return torch.cat((phasors(T, bars), tempo_row(T, bpm)))
+
+@patch
+def stems_asked(self:LoopPipeline, stems): # names → (G,), 1 = plays, −1 = rests
+    "Write which stems shall play."
+    names = getattr(self.codec, 'stems', [])
+    odd = set(stems)-set(names)
+    if odd:
+        raise LadmgError(
+            f'There is no stem {min(odd)!r}: '
+            f'name {", ".join(names) or "none with this codec"}.')
+    return torch.tensor([1. if name in stems else -1. for name in names])
+
+# %% ../nbs/60_pipeline.ipynb #pipe-conds
+@patch
 def conditions(
     self:LoopPipeline,
     bpm:float, bars:int,
@@ -164,17 +180,20 @@ def conditions(
     key:str='', # as in 'A minor'
     descriptors:dict|None=None, # name → level, or levels over the loop
     pattern:dict|None=None, # voice → 'x...x...x...x...'
+    stems=None, # names of those that shall play
 ) -> Cond: # of one loop
     "Write what is asked as the network takes it."
-    self.check_asked(key=key, descriptors=descriptors, pattern=pattern)
+    self.check_asked(key=key, descriptors=descriptors, pattern=pattern, stems=stems)
     T, rounds = self.frames(bpm, bars)
-    cond = Cond(phasors(T, bars*rounds), embedding)
+    cond = Cond(self.rhythm(T, bars*rounds, bpm), embedding)
     if descriptors:
         cond.descriptors = descriptor_curves(descriptors, T)
     if pattern:
         cond.pattern = pattern_signal(pattern, bars*rounds, T)
     if key:
         cond.key = key_vector(key)
+    if stems:
+        cond.stems = self.stems_asked(stems)
     return cond
 
 # %% ../nbs/60_pipeline.ipynb #cc216be5
@@ -230,15 +249,14 @@ def sample(
 
 @patch
 @torch.no_grad()
-def decode(self:LoopPipeline, latents, bpm:float, bars:int): # (B, C, T) → (B, channels, S)
+def decode(self:LoopPipeline, latents, bpm:float, bars:int): # (B, C, T) → B loops
     "Make the sound of latents, as long as the tempo says, to the sample."
-    return to_waveform(self.codec, latents.float(), bpm, bars, self.net.stride).cpu()
+    return self.codec.decode_loops(latents.float(), bpm, bars, self.net.stride)
 
 @patch
-def encode(self:LoopPipeline, loop:Loop): # of the codec's rate and channels → (C, T)
+def encode(self:LoopPipeline, loop:Loop): # with bpm and bars → (C, T)
     "Make the latents of a loop that exists."
-    wave = loop.waveform.to(self.device)
-    return to_latents(self.codec, wave, loop.bpm, loop.bars, self.net.stride)
+    return self.codec.encode_loop(loop, self.net.stride)
 
 # %% ../nbs/60_pipeline.ipynb #be5b1df5
 @patch
@@ -247,19 +265,19 @@ def recipe(self:LoopPipeline, **settings) -> dict:
     return settings | dict(made_by='ladmg', model=self.name, codec=self.codec.name)
 
 @patch
-def to_loop(
+def finish(
     self:LoopPipeline,
-    wave, # (channels, S), as `decode` gives it
-    bpm:float, bars:int,
+    loop:Loop, # as `decode` gives it
     settings:dict, # for the recipe
     loudness:float|None=None, # LUFS; None = as loud as it is
 ) -> Loop:
-    "Master a decoded loop and write its recipe."
+    "Master a decoded loop, its stems by the same gain, and write its recipe."
     max_limiting = 0. if 'pattern' in settings else 6. # dB
-    rate = self.codec.sample_rate
     recipe = self.recipe(**settings) | dict(loudness=loudness)
-    mastered = master(wave, rate, loudness, max_limiting)
-    return Loop(mastered, rate, bpm=bpm, bars=bars, recipe=recipe)
+    gain = mastering_gain(loop.waveform.numpy(), loop.sample_rate, loudness, max_limiting=max_limiting)
+    gain = torch.from_numpy(gain)
+    stems = loop.stems and {name: gain*wave for name, wave in loop.stems.items()}
+    return replace(loop, waveform=gain*loop.waveform, stems=stems, recipe=recipe)
 
 # %% ../nbs/60_pipeline.ipynb #pipe-best
 @patch
@@ -313,10 +331,9 @@ def make_loops(
     loops = []
     for batch in batches:
         latents = self.sample(cond, batch, bpm, bars, negative=negative, callback=callback, **walk)
-        waves = self.decode(latents, bpm, bars)
-        for seed, wave in zip(batch, waves):
+        for seed, loop in zip(batch, self.decode(latents, bpm, bars)):
             settings = dict(seed=seed) | walk | asked
-            loops.append(self.to_loop(wave, bpm, bars, settings, loudness))
+            loops.append(self.finish(loop, settings, loudness))
     return loops
 
 # %% ../nbs/60_pipeline.ipynb #c144cbdb
@@ -332,9 +349,9 @@ def __call__(
     key:str='', # as in 'A minor'
     descriptors:dict|None=None, # name → level, or levels over the loop
     pattern:dict|None=None, # voice → 'x...x...x...x...'
-    steps:int=16, # of the solver
+    stems=None, # names of those that shall play, as in ('drums', 'bass'); None = as the network likes
     guidance_scale=None, # number, or condition → number; None = that of `pipe.guidance`
-    solver:str='ab2', # 'euler', 'midpoint', 'heun' or 'ab2'
+    steps:int=16, solver:str='ab2', # 'euler', 'midpoint', 'heun' or 'ab2'
     n:int=1, # loops
     best_of:int=1, # candidates for each
     loudness:float|None=TARGET_LOUDNESS, # LUFS; None = as the network plays it
@@ -352,10 +369,10 @@ def __call__(
     seeds = candidate_seeds(seed, n, best_of)
     embedding = self.embed(prompt, audio)
     negative = self.negative(negative_prompt, embedding)
-    cond = self.conditions(bpm, bars, embedding, key, descriptors, pattern)
+    cond = self.conditions(bpm, bars, embedding, key, descriptors, pattern, stems)
     asked = only_given(
         prompt=prompt, negative_prompt=negative_prompt,
-        key=key, descriptors=descriptors, pattern=pattern)
+        key=key, descriptors=descriptors, pattern=pattern, stems=stems)
     with step_bar('generate', progress, callback) as watch:
         loops = self.make_loops(seeds, cond, bpm, bars, loudness, walk, asked, negative, watch)
     groups = in_groups(loops, best_of)

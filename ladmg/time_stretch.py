@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from .audio import Loop, fit_length, loop_samples
+from .codec.loops import fit_channels
 from .core import Cond, LadmgError, check_bpm
 from .features import PATTERN_VOICES, pattern_channels
 from .spectral import onsets_by_band
 from .noise import reindex
 from .pipeline import LoopPipeline
-from .rhythm.phasors import phasors
 from .solvers import integrate
 
 # %% ../nbs/62_time_stretch.ipynb #2fe148d0
@@ -31,7 +31,7 @@ def check_length(loop:Loop):
 def prepare_loop(
     pipe:LoopPipeline,
     loop:Loop, # with bpm and bars
-) -> Loop: # of the pipeline's codec, mono
+) -> Loop: # of the rate and channels of the pipeline's codec
     "Bring a loop into the form that the codec takes."
     if not (loop.bpm and loop.bars):
         raise LadmgError(
@@ -39,18 +39,20 @@ def prepare_loop(
             'as in Loop(wave, sample_rate, bpm=126, bars=4).')
     check_length(loop)
     rate = pipe.codec.sample_rate
-    mono = loop.waveform.mean(0, keepdim=True)
-    wave = fit_length(mono, loop_samples(loop.bpm, loop.bars, rate))
-    return Loop(wave, rate, loop.bpm, loop.bars)
+    samples = loop_samples(loop.bpm, loop.bars, rate)
+    def ready(wave):
+        return fit_length(fit_channels(wave, pipe.codec.audio_channels), samples)
+    stems = loop.stems and {name: ready(wave) for name, wave in loop.stems.items()}
+    return Loop(ready(loop.waveform), rate, loop.bpm, loop.bars, stems=stems)
 
 # %% ../nbs/62_time_stretch.ipynb #t62-describe
 def find_pattern(
-    loop:Loop, # mono
+    loop:Loop,
     rounds:int, # that it makes in T frames
     T:int, # frames
 ): # (V, T); the bass is unknown
     "Find what is struck when in a loop."
-    onsets = onsets_by_band(loop.waveform[0].numpy(), loop.sample_rate)
+    onsets = onsets_by_band(loop.waveform.mean(0).numpy(), loop.sample_rate)
     struck = dict(zip(PATTERN_VOICES, (*onsets, None)))
     for voice, t in struck.items():
         if t is not None:
@@ -65,7 +67,7 @@ def loop_conditions(
     """Describe a loop, at its own or at another tempo:
     where the beats are, its sound, and its pattern."""
     T, rounds = pipe.frames(bpm or loop.bpm, loop.bars)
-    cond = Cond(phasors(T, loop.bars*rounds))
+    cond = Cond(pipe.rhythm(T, loop.bars*rounds, bpm or loop.bpm))
     if pipe.net.config['embedding']:
         cond.embedding = pipe.embed(audio=loop)
     if pipe.net.config['pattern']:
@@ -97,9 +99,9 @@ def play(
 ) -> Loop: # of the pipeline's codec
     "Walk from noise, or from a point on the way, to a loop."
     latents = pipe.sample_from(x[None], cond, alpha0, field, guidance_scale, steps=steps)
-    wave = pipe.decode(latents, bpm, bars)[0]
+    [loop] = pipe.decode(latents, bpm, bars)
     settings = dict(steps=steps, guidance_scale=guidance_scale) | (settings or {})
-    return pipe.to_loop(wave, bpm, bars, settings)
+    return pipe.finish(loop, settings)
 
 # %% ../nbs/62_time_stretch.ipynb #2f2e93ba
 def reindex_rounds(

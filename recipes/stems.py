@@ -8,7 +8,8 @@ from ladmg.metrics.distances import KAD
 SAMPLE_RATE = 48000 # Hz
 BARS = 2
 FRAMES = 32*BARS # of latents, at any tempo
-HELD_OUT = 10_000 # seeds of held-out loops start here
+FIRST = 10_000 # seeds of loops to train on start here
+HELD_OUT = 9_000 # and those of held-out loops here
 
 def stems_of(seed:int) -> dict: # stem → (1, 2, S)
     "Render two bars in stereo."

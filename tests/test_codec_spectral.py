@@ -1,17 +1,11 @@
-"What the spectral codec promises, and a miniature of its recipes."
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
+"What the spectral codec promises."
 import pytest
 import torch
 
 from ladmg.codec import spectral
-from ladmg.codec.spectral import Design, SpectralCodec, StemCodec
+from ladmg.codec.spectral import Design, SpectralCodec
+from ladmg.codec.stems import StemCodec
 
-ROOT = Path(__file__).resolve().parent.parent
 SR = 48000
 SECONDS = 2
 
@@ -50,7 +44,7 @@ def test_contract(codec, stereo):
 def test_one_seed_is_one_sound(codec, stereo):
     z = codec.encode(stereo, circular=True)
     both = codec.decode(z.repeat(2, 1, 1), circular=True, seed=3)
-    second = codec.decode(z, circular=True, seed=4)
+    second = codec.decode(z, circular=True, seed=3)
     assert torch.allclose(both[1], second[0], atol=1e-5)
 
 def test_levels_and_image_come_back(codec, stereo):
@@ -78,23 +72,6 @@ def test_length_is_free(codec, stereo):
     z = codec.encode(stereo, circular=True, n_latents=64)
     assert z.shape[-1] == 64
     assert codec.decode(z, circular=True, n_samples=123_457).shape[-1] == 123_457
-
-def run_recipe(name, *arguments):
-    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    command = [sys.executable, ROOT/'recipes'/name, *arguments, '--tiny']
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-@pytest.mark.slow
-def test_recipes_in_miniature(tmp_path):
-    run_recipe('codec.spectral.py', '--out', tmp_path/'spectral')
-    scores = json.loads((tmp_path/'spectral'/'scores.json').read_text())
-    assert scores['original']['lines'] == 1
-    assert scores['spectral']['chroma'] > scores['random latents']['chroma']
-    run_recipe('unet.spectral.py', '--codec', tmp_path/'spectral', '--out', tmp_path/'small')
-    found = json.loads((tmp_path/'small'/'scores.json').read_text())
-    assert set(found) == {'original', 'codec', 'random latents', 'generated'}
-    assert found['codec']['all'] > found['random latents']['all']
 
 def test_stems_come_back_side_by_side(codec, stereo):
     three = StemCodec({'drums': codec, 'synth': codec})

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ladmg.cli import app
 from ladmg.codec import clips
 from ladmg.codec.clips import Clips, gather, held_out
-from ladmg.codec.encodec import Codec
+from ladmg.codec.encodec import Encodec
 from ladmg.codec.init import init_from, read_weights
 from ladmg.codec.losses import TrainableCodec, codec_loss
 from ladmg.codec.network import build_encodec
@@ -159,7 +159,7 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(tmp_path, finished):
 
 def test_a_run_leaves_a_codec_with_a_quantiser(finished):
     whole, _ = finished
-    codec = Codec.from_pretrained(whole/'model')
+    codec = Encodec.from_pretrained(whole/'model')
     wave = render_loop(5, 150, bars=1).waveform[None, :, :32000]
     z = codec.encode(wave)
     errors = [(codec.encode(wave, bandwidth=kbps)-z).square().mean() for kbps in codec.model.target_bandwidths]
@@ -171,7 +171,7 @@ def test_a_run_leaves_a_codec_with_a_quantiser(finished):
 def test_a_run_begins_with_another(tmp_path, finished):
     first, tracks = finished
     wave = render_loop(5, 150, bars=1).waveform[None, :, :32000]
-    codec = Codec.from_pretrained(first/'model')
+    codec = Encodec.from_pretrained(first/'model')
     state = run(tmp_path/'second', tracks, init=first, steps=1, quantised=0, lr=0., ema=0.)
     before = codec.decode(codec.encode(wave))
     torch.testing.assert_close(state.ema.decode(state.ema.encode(wave)), before, atol=2e-3, rtol=1e-2)
@@ -188,7 +188,7 @@ def test_the_command_begins_with_another_run_and_names_what_it_skips(tmp_path, f
     assert 'skipped text.mp3: text.mp3 cannot be read' in result.stdout
     assert 'spectral step 2: loss' in result.stdout
     assert 'tracks sdr' in result.stdout
-    assert Codec.from_pretrained(tmp_path/'run'/'model').channels == 4
+    assert Encodec.from_pretrained(tmp_path/'run'/'model').channels == 4
     again = CliRunner().invoke(app, [*map(str, args)])
     assert again.exit_code == 0, again.output
     assert 'is finished, more --steps go on' in again.stdout

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BAND_SCALE', 'EDGE', 'OTHER_NOISE', 'Design', 'Components', 'to_blocks', 'from_blocks', 'pair_powers', 'image_of',
-           'left_right', 'SpectralCodec', 'StemCodec']
+           'left_right', 'SpectralCodec']
 
 # %% ../../nbs/32_codec.spectral.ipynb #spec-imports
 from dataclasses import asdict, dataclass
@@ -293,8 +293,8 @@ def synthesize_lows(self:SpectralCodec, mag, image, n_samples): # → (B, channe
 @patch
 def shaped_noise(self:SpectralCodec, level, n_samples, seed): # → (B, K', N) complex
     "Shape white noise by the levels of the bands."
-    sources = [torch.Generator().manual_seed(seed+i) for i in range(len(level))]
-    noise = torch.stack([torch.randn(n_samples, generator=g) for g in sources])
+    source = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, n_samples, generator=source)
     spectra = circular_stft(noise.to(level), self.short_window, level.shape[2])
     unit = self.short_window.sum()/2/self.short_window.norm()
     return spectra*(self.high_bins.T @ level)*unit
@@ -323,7 +323,7 @@ def decode_circle(self:SpectralCodec, z, n_samples, seed=0): # (B, C, T) → (B,
 def decode(self:SpectralCodec,
            z:Tensor, # (B, C, T)
            circular:bool = False, # the end joins the start
-           seed:int = 0, # of the noise; example i uses seed + i
+           seed:int = 0, # of the noise, which all examples share
            n_samples:int|None = None, # S; None = as the hop gives
           ) -> Tensor: # (B, channels, S)
     "Decode latents into sound."
@@ -359,31 +359,3 @@ def scale(self:SpectralCodec) -> Tensor: # (C, 1)
         rms = group.std.square().mean().sqrt()
         parts.append((1/rms).expand(len(group.std)))
     return torch.cat(parts)[:, None]
-
-class StemCodec(nn.Module):
-    "Code stems side by side: latents are stacked, sounds add up."
-    def __init__(self, codecs:dict): # stem → SpectralCodec
-        super().__init__()
-        self.codecs = nn.ModuleDict(codecs)
-        self.sizes = [codec.channels for codec in codecs.values()]
-        self.channels = sum(self.sizes) # C of the latents
-
-    def encode(self, stems:dict, # stem → (B, channels, S)
-               **options, # as `SpectralCodec.encode` takes them
-              ) -> Tensor: # (B, C, T) of a mean power of 1
-        "Encode the stems of loops."
-        parts = [c.scale*c.encode(stems[name], **options) for name, c in self.codecs.items()]
-        return torch.cat(parts, 1)
-
-    def decode(self, z:Tensor, # (B, C, T)
-               **options, # as `SpectralCodec.decode` takes them
-              ) -> dict: # stem → (B, channels, S)
-        "Decode latents into stems."
-        parts = z.split(self.sizes, 1)
-        pairs = zip(self.codecs.items(), parts)
-        return {name: c.decode(part/c.scale, **options) for (name, c), part in pairs}
-
-    @property
-    def std(self) -> Tensor: # (C,)
-        "Return the spread of the scaled latents."
-        return torch.cat([c.scale[:, 0]*c.stats['std'] for c in self.codecs.values()])

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .clips import RunSound, prepare_sound
-from .encodec import Codec
+from .encodec import Encodec
 from .init import fit_codebooks, init_from, linear_start, read_weights
 from .losses import TrainableCodec, codec_loss
 from .network import build_encodec
@@ -82,12 +82,12 @@ def _copied(state):
 def whitened(net:TrainableCodec,
              x:Tensor, # (n, 1, S)
              channels:int|None=None, # principal components to keep; None = all
-            ) -> tuple: # (Codec, state)
+            ) -> tuple: # (Encodec, state)
     "A codec to play with, whitened on x, and its weights as trained."
     state = _copied(net.model.state_dict())
     model = build_encodec(**net.config)
     model.load_state_dict(state)
-    codec = Codec(model, net.config).whiten(x.split(8), channels)
+    codec = Encodec(model, net.config).whiten(x.split(8), channels)
     return codec, state
 
 # %% ../../nbs/37_codec.training.ipynb #fa5b79c8

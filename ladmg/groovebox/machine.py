@@ -6,7 +6,8 @@
 __all__ = ['SHOT_NAMES', 'PLAIN', 'TUNED', 'PLAYERS', 'Score', 'draw_style', 'write_score', 'voice_of', 'find_shots', 'read_shot',
            'Part', 'drum_sounds', 'even', 'strike', 'shot_or_drum', 'play_drum', 'draw_chord', 'high_root', 'play_stab',
            'play_bleep', 'play_bass', 'sustained', 'play_pad', 'play_drone', 'play_sweep', 'play', 'waves',
-           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'render_loop']
+           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'to_loop',
+           'render_loop']
 
 # %% ../../nbs/14_groovebox.machine.ipynb #ceb12df8
 import re
@@ -302,6 +303,23 @@ def recipe_of(score):
     return {'made_by': 'ladmg.groovebox', 'seed': score.seed, 'style': score.groove.style}
 
 # %% ../../nbs/14_groovebox.machine.ipynb #2f1708e4
+def to_loop(score:Score,
+            parts:dict, # voice → Part, as `play` gives them
+           ) -> Loop: # with exact beats and onsets, tags, key, captions
+    "Mix and master what was played, and describe it."
+    sample_rate = score.sample_rate
+    dry, wet = mixer_for(score, parts).mix(waves(parts))
+    master, spectrum, x = set_master(score.groove, dry+wet, sample_rate)
+    onsets = onset_seconds(score, parts)
+    highs = share_of_highs(spectrum[0], master.size, sample_rate)
+    per_bar = sum(map(len, onsets.values()))/score.bars
+    wetness = share_of_effects(wet[0], parts)
+    tags = describe(score.groove, score.pattern, parts, highs, wetness, per_bar)
+    key = score.groove.key
+    texts = [text for text, _ in captions(tags, score.bpm, key, score.seed)]
+    return Loop(master.finish(x), sample_rate, bpm=score.bpm, bars=score.bars, onsets=onsets,
+                tags=tags, key=key, captions=texts, recipe=recipe_of(score))
+
 def render_loop(seed:int, # decides the groove, its sounds and its mix
                 bpm:float|None=None, # 20 to 400; None draws one from 80 to 180
                 bars:int=4, # 1 to 16
@@ -312,15 +330,4 @@ def render_loop(seed:int, # decides the groove, its sounds and its mix
                ) -> Loop: # with exact beats and onsets, tags, key, captions
     "One loop of minimal house or techno; equal arguments give an equal loop."
     score = write_score(seed, bpm, bars, sample_rate, style, shots, channels)
-    parts = play(score)
-    dry, wet = mixer_for(score, parts).mix(waves(parts))
-    master, spectrum, x = set_master(score.groove, dry+wet, sample_rate)
-    onsets = onset_seconds(score, parts)
-    highs = share_of_highs(spectrum[0], master.size, sample_rate)
-    per_bar = sum(map(len, onsets.values()))/score.bars
-    wetness = share_of_effects(wet[0], parts)
-    tags = describe(score.groove, score.pattern, parts, highs, wetness, per_bar)
-    key = score.groove.key
-    texts = [text for text, _ in captions(tags, score.bpm, key, seed)]
-    return Loop(master.finish(x), sample_rate, bpm=score.bpm, bars=score.bars, onsets=onsets,
-                tags=tags, key=key, captions=texts, recipe=recipe_of(score))
+    return to_loop(score, play(score))

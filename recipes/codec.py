@@ -1,7 +1,7 @@
-"""Fit the spectral codec of three stems from nothing: render loops, add up moments, solve, score held-out loops.
+"""Fit the codec of stems from nothing: render loops, add up moments, solve, score held-out loops.
 
-    python recipes/codec.spectral.py --out runs/spectral              # 300 loops
-    python recipes/codec.spectral.py --tiny --out /tmp/spectral       # the miniature of the tests
+    python recipes/codec.py --out runs/stems       # 300 loops
+    python recipes/codec.py --tiny --out /tmp/stems       # the miniature of the tests
 """
 import argparse
 import json
@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from ladmg import pitch
 from ladmg.codec.scores import opus
-from ladmg.codec.spectral import Design, SpectralCodec, StemCodec
+from ladmg.codec.spectral import Design, SpectralCodec
+from ladmg.codec.stems import StemCodec
 from ladmg.core import atomic
-from stems import FRAMES, HELD_OUT, SAMPLE_RATE, kad, mixed, stems_of
+from stems import FIRST, FRAMES, HELD_OUT, SAMPLE_RATE, kad, mixed, stems_of
 
 EVERY = 20 # loops between two checkpoints
 DESIGNS = {
@@ -28,7 +29,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--n', type=int, default=300, help='loops to fit to')
     parser.add_argument('--held-out', type=int, default=16, help='loops to score')
-    parser.add_argument('--out', type=Path, default=Path('runs/spectral'))
+    parser.add_argument('--out', type=Path, default=Path('runs/stems'))
     parser.add_argument('--tiny', action='store_true', help='a miniature for tests')
     return parser.parse_args()
 
@@ -61,7 +62,7 @@ def fit_codec(codec, n:int, folder:Path):
     path = folder/'moments.safetensors'
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(resume(codec, path), n):
-        for name, wave in stems_of(seed).items():
+        for name, wave in stems_of(FIRST+seed).items():
             codec.codecs[name].add(wave, FRAMES)
         done = seed+1
         if done % EVERY == 0 or done == n:
@@ -73,16 +74,16 @@ def fit_codec(codec, n:int, folder:Path):
 
 # Scores
 
-def through_codec(codec, stems, seed): # → (2, S)
+def through_codec(codec, stems): # → (2, S)
     "Encode and decode a loop."
     z = codec.encode(stems, circular=True, n_latents=FRAMES)
-    return mixed(codec.decode(z, circular=True, seed=seed, n_samples=stems['drums'].shape[-1]))
+    return mixed(codec.decode(z, circular=True, n_samples=stems['drums'].shape[-1]))
 
 def from_random_latents(codec, stems, seed): # → (2, S)
     "Decode white noise that has the spread of latents: the floor of every share of lines."
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(1, codec.channels, FRAMES, generator=g)*codec.std[:, None]
-    return mixed(codec.decode(z, circular=True, seed=seed, n_samples=stems['drums'].shape[-1]))
+    return mixed(codec.decode(z, circular=True, n_samples=stems['drums'].shape[-1]))
 
 def opus_of(wave, kbps:int): # (2, S) → (2, S), each side by itself
     return torch.cat([opus(row[None], SAMPLE_RATE, kbps)[0] for row in wave])
@@ -106,7 +107,7 @@ def print_table(codec, n:int) -> dict: # codec → scores
     music = [mixed(stems_of(HELD_OUT+i)) for i in range(n, 3*n)]
     embedding = pitch.NoteEmbedding(music, SAMPLE_RATE)
     rows = {'original': true,
-            'spectral': [through_codec(codec, stems, i) for i, stems in enumerate(parts)],
+            'spectral': [through_codec(codec, stems) for stems in parts],
             'random latents': [from_random_latents(codec, stems, i) for i, stems in enumerate(parts)]}
     for kbps in (12, 24):
         rows[f'Opus 2 x {kbps}'] = [opus_of(w, kbps) for w in true]
@@ -123,9 +124,8 @@ def main():
     held_out = 2 if args.tiny else args.held_out
     codec = StemCodec({name: SpectralCodec(design) for name, design in DESIGNS.items()})
     fit_codec(codec, n, args.out)
-    for name, one in codec.codecs.items():
-        card = f'# Spectral codec: {name}\n\nMade by recipes/codec.spectral.py from {n} loops of the groovebox.\n'
-        one.save(args.out/name, card)
+    made_by = f'Made by recipes/codec.py from {n} loops of the groovebox.'
+    codec.save(args.out/'codec', f'# Codec of stems\n\n{made_by}\n')
     table = print_table(codec, held_out)
     (args.out/'scores.json').write_text(json.dumps(table, indent=1)+'\n')
 

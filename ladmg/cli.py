@@ -301,8 +301,7 @@ def generate(
     pattern:Pattern=None,
     play:Annotated[Optional[list[str]], Option(
         help='Play this stem, and no other that is not named: drums, bass or synth; may be repeated.')]=None,
-    stems:Annotated[bool, Option(
-        '--stems', help='Write each stem beside the loop, as in loop.drums.wav.')]=False,
+    write_stems:Annotated[bool, Option('--stems', help='Write loop.drums.wav and so on, too.')]=False,
     best_of:Annotated[int, Option(
         help='Candidates for each loop, of which the best is kept.', min=1)]=1,
     guidance_scale:GuidanceScale=None,
@@ -324,7 +323,7 @@ def generate(
     loops = pipe(prompt, bpm, bars, seed, negative_prompt=negative, audio=like, key=key, pattern=rows, steps=steps,
                  guidance_scale=guidance_scale, solver=solver, n=n, best_of=best_of, stems=play, progress=True)
     taken = time.perf_counter()-start
-    write_with_pictures(files, pictures, loops, stems)
+    write_with_pictures(files, pictures, loops, write_stems)
     seconds = sum(loop.seconds for loop in loops)
     print(f'seconds of audio {seconds:.2f}, seconds taken {taken:.2f}, times real time {seconds/taken:.1f}')
 

@@ -9,6 +9,8 @@ __all__ = ['TAU', 'gaussian', 'sine_window', 'frame_positions', 'frame_hops', 'f
            'roll_each', 'circular_phase']
 
 # %% ../nbs/27_phase.ipynb #phase-imports
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,12 +44,14 @@ def frame_hops(n_samples:int, # S
     ends = torch.cat((positions[1:], torch.tensor([n_samples])))
     return ends-positions
 
-def frame_index(positions:Tensor, # (N,) samples
+@lru_cache(4)
+def frame_index(n_samples:int, # S
+                n_frames:int, # N
                 n_fft:int, # M
-                n_samples:int, # S
                ) -> Tensor: # (N, M)
     "List the samples of each frame, centred at its position, around the circle."
     offsets = torch.arange(n_fft)-n_fft//2
+    positions = frame_positions(n_samples, n_frames)
     return (positions[:, None]+offsets) % n_samples
 
 # %% ../nbs/27_phase.ipynb #phase-stft
@@ -56,9 +60,7 @@ def circular_stft(wave:Tensor, # (B, S)
                   n_frames:int, # N
                  ) -> Tensor: # (B, M/2 + 1, N) complex; a full-scale sine has magnitude 1
     "Transform frames that wrap around the end."
-    n_samples = wave.shape[-1]
-    positions = frame_positions(n_samples, n_frames)
-    index = frame_index(positions, len(window), n_samples)
+    index = frame_index(wave.shape[-1], n_frames, len(window))
     frames = wave[:, index.to(wave.device)]*window
     return torch.fft.rfft(frames).mT*(2/window.sum())
 
@@ -76,8 +78,7 @@ def circular_istft(spectra:Tensor, # (B, K, N) complex; bins above K are empty
                   ) -> Tensor: # (B, S)
     "Invert `circular_stft` with the dual window."
     n_frames = spectra.shape[-1]
-    positions = frame_positions(n_samples, n_frames)
-    index = frame_index(positions, len(window), n_samples)
+    index = frame_index(n_samples, n_frames, len(window))
     index = index.to(spectra.device)
     scaled = spectra.mT*(window.sum()/2)
     frames = torch.fft.irfft(scaled, len(window))*window

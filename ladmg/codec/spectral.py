@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..models import load_folder, load_state, save_folder
 from ..phase import between_blocks, circular_istft, circular_phase, circular_stft
-from ..phase import gaussian, resample_circle, sine_window
+from ..phase import gaussian, sine_window
 from ..spectral import band_bank
 
 # %% ../../nbs/32_codec.spectral.ipynb #spec-design-export
@@ -32,7 +32,6 @@ class Design:
     block:int = 6 # F, spectra in a latent frame
     n_fft:int = 3200 # samples of the window of the lows
     sigma:float = 408. # samples, standard deviation of that window
-    decimation:int = 5 # the lows are transformed at 1/5 of the sample rate
     border:float = 2400. # Hz, where the bands of noise begin
     top:float = 20000. # Hz, where they end
     power:float = .5 # of a magnitude, before components are taken
@@ -160,7 +159,7 @@ def add_constants(self:SpectralCodec):
     low_bins = self.band_bins(d.image_from, d.border, d.low_images, d.n_fft)
     f = torch.arange(d.n_bins)*d.sample_rate/d.n_fft
     self.constant(
-        window=gaussian(d.n_fft//d.decimation, d.sigma/d.decimation),
+        window=gaussian(d.n_fft, d.sigma),
         short_window=sine_window(2*d.hop),
         high_bins=self.band_bins(d.border, d.top, d.bands, 2*d.hop),
         low_bins=low_bins[:, :d.n_bins],
@@ -177,10 +176,8 @@ def stats(self:SpectralCodec) -> dict: # mean (C,), axes (C, C), std (C,)
 @patch
 def spectra(self:SpectralCodec, wave, n_frames): # (B, channels, S), N
     "Return (B, channels, bins, N) complex of lows and highs."
-    n_slow = round(wave.shape[-1]/self.design.decimation)
     channels = wave.flatten(0, 1)
-    slow = resample_circle(channels, n_slow)
-    lows = circular_stft(slow, self.window, n_frames)[:, :self.design.n_bins]
+    lows = circular_stft(channels, self.window, n_frames)[:, :self.design.n_bins]
     highs = circular_stft(channels, self.short_window, n_frames)
     shape = wave.shape[:2]
     return lows.unflatten(0, shape), highs.unflatten(0, shape)
@@ -281,14 +278,13 @@ def spread_image(self:SpectralCodec, image): # (B, 2P, N) → (B, 2K, N), (B, 2K
 def synthesize_lows(self:SpectralCodec, mag, image, n_samples): # → (B, channels, S)
     "Give the magnitudes phases and transform them back."
     d = self.design
-    n_slow = round(n_samples/d.decimation)
-    phase = circular_phase(mag, n_slow, len(self.window), d.sigma/d.decimation)
+    phase = circular_phase(mag, n_samples, d.n_fft, d.sigma)
     spectra = torch.polar(mag, phase)[:, None]
     if image is not None:
         late = spectra[:, 0].roll(d.decorrelation, 2)
         spectra = left_right(spectra[:, 0], late, image)
-    slow = circular_istft(spectra.flatten(0, 1), self.window, n_slow)
-    return resample_circle(slow, n_samples).unflatten(0, spectra.shape[:2])
+    waves = circular_istft(spectra.flatten(0, 1), self.window, n_samples)
+    return waves.unflatten(0, spectra.shape[:2])
 
 @patch
 def shaped_noise(self:SpectralCodec, level, n_samples, seed): # → (B, K', N) complex

@@ -7,7 +7,7 @@ __all__ = ['Seed', 'Bpm', 'Bars', 'Prompt', 'Pattern', 'GuidanceScale', 'Model',
            'app', 'loop_files', 'write_loops', 'run_folder', 'synth', 'numbers', 'one_or_all', 'loop_bars',
            'named_stems', 'prepare', 'print_state', 'train_codec', 'train_clap', 'train', 'pattern_row', 'tempo_of',
            'picture_files', 'write_picture', 'write_with_pictures', 'generate', 'open_app', 'prompt_or_loop', 'loop_of',
-           'morph', 'stretch', 'vary', 'sequence', 'mix', 'evaluate', 'main']
+           'morph', 'stretch', 'vary', 'sequence', 'mix', 'words', 'evaluate', 'main']
 
 # %% ../nbs/90_cli.ipynb #6ef7e4f0
 import json
@@ -468,6 +468,22 @@ def mix(
     pipe = LoopPipeline.from_pretrained(model)
     loops = [prompt_or_loop(part) for part in parts]
     write_loops(files, [mix(pipe, loops, tempi, lengths, glide=glide, seed=seed, progress=True)])
+
+# %% ../nbs/90_cli.ipynb #words
+@app.command()
+def words(
+    prompt:Annotated[Optional[str], Argument(help='Say which of its words are known.')]=None,
+):
+    "List what can be asked for, by kind, with an example each; or sort out the words of a prompt."
+    from ladmg.groovebox.captions import understood, word_list
+    if prompt:
+        for title, found in zip(('known', 'unknown'), understood(prompt)):
+            print(f"{title}: {', '.join(found) or 'none'}")
+        return
+    for kind, examples in word_list().items():
+        print(kind)
+        for what, text in examples.items():
+            print(f"  {what.replace('_', ' '):20} {text}")
 
 # %% ../nbs/90_cli.ipynb #9addd72a
 @app.command()

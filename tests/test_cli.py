@@ -13,7 +13,7 @@ from ladmg import cli
 COMMANDS = [
     'synth', 'prepare', 'train-codec', 'train-clap', 'train',
     'generate', 'morph', 'stretch', 'vary', 'sequence', 'mix',
-    'evaluate', 'app',
+    'evaluate', 'app', 'words',
 ]
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -89,3 +89,9 @@ def test_an_export_keeps_the_front_door(tmp_path):
     copy.write_text(with_version(before, '0'))
     update_version(tmp_path)
     assert copy.read_text() == with_version(before, get_config().version)
+
+def test_words_lists_what_can_be_asked_for():
+    result = CliRunner().invoke(cli.app, ['words'])
+    assert result.exit_code == 0 and 'off-beat hats' in result.output and 'drum loop' in result.output
+    result = CliRunner().invoke(cli.app, ['words', 'only a kick and a violin'])
+    assert result.output == 'known: only, a, kick, and\nunknown: violin\n'

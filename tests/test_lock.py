@@ -1,7 +1,8 @@
-"""The lock: every sample, label and caption of the groovebox is what the first edition made.
+"""The lock: every sample of the groovebox is what the first edition made; labels and captions are what they were.
 
-The hashes in lock.json were recorded from it. They hold bit for bit on one kind of processor and version of NumPy;
-the lock goes when the groovebox changes on purpose.
+The hashes of samples in lock.json were recorded from it, those of labels and captions when the captions were written
+anew. They hold bit for bit on one kind of processor and version of NumPy; the lock goes when the groovebox changes on
+purpose.
 """
 import hashlib
 import json

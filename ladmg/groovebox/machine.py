@@ -6,12 +6,12 @@
 __all__ = ['SHOT_NAMES', 'PLAIN', 'TUNED', 'PLAYERS', 'Score', 'draw_style', 'write_score', 'voice_of', 'find_shots', 'read_shot',
            'Part', 'drum_sounds', 'even', 'strike', 'shot_or_drum', 'play_drum', 'draw_chord', 'high_root', 'play_stab',
            'play_bleep', 'play_bass', 'sustained', 'play_pad', 'play_drone', 'play_sweep', 'play', 'waves',
-           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'to_loop',
-           'render_loop']
+           'onset_seconds', 'mixer_for', 'ratio_db', 'share_of_highs', 'share_of_effects', 'recipe_of', 'tags_of',
+           'to_loop', 'render_loop']
 
 # %% ../../nbs/14_groovebox.machine.ipynb #ceb12df8
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -115,6 +115,7 @@ class Part:
     "What one voice plays."
     wave:np.ndarray # (n,) dry
     starts:np.ndarray # samples at which it is struck; none for what sounds all the time
+    detail:object=None # what it has drawn: the chord of stab and pad, the kind of sweep
 
 PLAIN = {
     'clap': voices.clap,
@@ -197,7 +198,7 @@ def play_stab(score, voice):
     def make(kind):
         root, moved = kind
         return play([bottom+root+note for note in chord], moved)
-    return strike(score, voice, kind_of, make)
+    return replace(strike(score, voice, kind_of, make), detail=chord)
 
 def play_bleep(score, voice):
     play = voices.bleep(score.stream(voice), score.sample_rate)
@@ -222,10 +223,10 @@ def play_bass(score, voice):
     return Part(x/level*groove.gains[voice], at)
 
 # %% ../../nbs/14_groovebox.machine.ipynb #73a41fa4
-def sustained(score, voice, x, starts=()):
+def sustained(score, voice, x, starts=(), detail=None):
     "A part at its level, by its RMS."
     x = x/np.sqrt((x**2).mean())*score.groove.gains[voice]
-    return Part(x, np.array(starts, int))
+    return Part(x, np.array(starts, int), detail)
 
 def play_pad(score, voice):
     rng = score.stream(voice)
@@ -234,7 +235,7 @@ def play_pad(score, voice):
     bottoms = [48+(groove.root+root) % 12 for root in score.pattern.notes['root']]
     chords = [[bottom+note for note in chord] for bottom in bottoms]
     x = voices.pad(rng, chords, score.samples, score.sample_rate, score.octaves)
-    return sustained(score, voice, x)
+    return sustained(score, voice, x, detail=chord)
 
 def play_drone(score, voice):
     root = score.groove.root+12*(score.groove.root < 33)
@@ -248,7 +249,7 @@ def play_sweep(score, voice):
     kind = rng.choice(['fall', 'rise', 'wave'])
     at = round(rng.integers(score.bars)*score.samples/score.bars)
     x = voices.sweep(rng, kind, at, score.samples, score.sample_rate)
-    return sustained(score, voice, x, [at] if kind == 'fall' else [])
+    return sustained(score, voice, x, [at] if kind == 'fall' else [], str(kind))
 
 # %% ../../nbs/14_groovebox.machine.ipynb #73a41fa9
 PLAYERS = {
@@ -268,7 +269,7 @@ def play(score:Score) -> dict: # voice → Part
             continue
         part = PLAYERS.get(voice, play_drum)(score, voice)
         if part.wave.any():
-            parts[voice] = Part(part.wave.astype(np.float32), part.starts)
+            parts[voice] = replace(part, wave=part.wave.astype(np.float32))
     return parts
 
 def waves(parts) -> dict: # voice → (n,)
@@ -292,7 +293,7 @@ def ratio_db(a, b):
 def share_of_highs(spectrum, size, sr): # dB
     power = np.abs(spectrum)**2
     above = int(2000*size/sr)
-    return ratio_db(power[above:].sum(), power.sum())
+    return ratio_db(power[above:].sum(), power.sum() or 1)
 
 def share_of_effects(wet, parts): # dB, beside all that is no kick and no bass
     others = [part.wave for voice, part in parts.items() if voice not in ('kick', 'bass')]
@@ -301,6 +302,23 @@ def share_of_effects(wet, parts): # dB, beside all that is no kick and no bass
 
 def recipe_of(score):
     return {'made_by': 'ladmg.groovebox', 'seed': score.seed, 'style': score.groove.style}
+
+# %% ../../nbs/14_groovebox.machine.ipynb #14c00001
+def tags_of(score, parts, # voice → Part
+            voices, # of them, that are mixed
+            spectrum, size, # of the mix, before the gain of the master
+            wet, # (n,) delay and reverb
+           ) -> dict: # tag → bool
+    "What is true of all voices, or of some."
+    playing = {voice: parts[voice] for voice in voices}
+    groove = score.groove
+    if score.shots and 'kick' in find_shots(str(score.shots)):
+        groove = replace(groove, kick='one-shot')
+    per_bar = sum(len(part.starts) for part in playing.values())/score.bars
+    highs = share_of_highs(spectrum, size, score.sample_rate)
+    details = {voice: part.detail for voice, part in playing.items()}
+    return describe(groove, score.pattern, playing, highs, share_of_effects(wet, playing), per_bar,
+                    score.bpm, details, list(parts))
 
 # %% ../../nbs/14_groovebox.machine.ipynb #2f1708e4
 def to_loop(score:Score,
@@ -311,12 +329,9 @@ def to_loop(score:Score,
     dry, wet = mixer_for(score, parts).mix(waves(parts))
     master, spectrum, x = set_master(score.groove, dry+wet, sample_rate)
     onsets = onset_seconds(score, parts)
-    highs = share_of_highs(spectrum[0], master.size, sample_rate)
-    per_bar = sum(map(len, onsets.values()))/score.bars
-    wetness = share_of_effects(wet[0], parts)
-    tags = describe(score.groove, score.pattern, parts, highs, wetness, per_bar)
+    tags = tags_of(score, parts, list(parts), spectrum[0], master.size, wet[0])
     key = score.groove.key
-    texts = [text for text, _ in captions(tags, score.bpm, key, score.seed)]
+    texts = [text for text, _ in captions(tags, score.bpm, key, score.seed, bars=score.bars)]
     return Loop(master.finish(x), sample_rate, bpm=score.bpm, bars=score.bars, onsets=onsets,
                 tags=tags, key=key, captions=texts, recipe=recipe_of(score))
 

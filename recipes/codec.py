@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ladmg import pitch
-from ladmg.codec.scores import opus
+from ladmg.codec.scores import gaps, mel_distance, onset_f, opus
 from ladmg.codec.spectral import Design, SpectralCodec
 from ladmg.codec.stems import StemCodec
 from ladmg.core import atomic
@@ -88,16 +88,23 @@ def from_random_latents(codec, stems, seed): # → (2, S)
 def opus_of(wave, kbps:int): # (2, S) → (2, S), each side by itself
     return torch.cat([opus(row[None], SAMPLE_RATE, kbps)[0] for row in wave])
 
+def mono(wave): # (2, S) → (S,)
+    return wave.mean(0).numpy()
+
 def scores(made:list, true:list, embedding, music) -> dict: # name → number
     "Measure what came back against what went in."
     pairs = list(zip(made, true))
     shares = [[pitch.line_share(w, SAMPLE_RATE) for w in waves] for waves in (made, true)]
-    gaps = [pitch.side_width(a, SAMPLE_RATE)-pitch.side_width(b, SAMPLE_RATE) for a, b in pairs]
+    widths = [pitch.side_width(a, SAMPLE_RATE)-pitch.side_width(b, SAMPLE_RATE) for a, b in pairs]
+    missing = [gaps(mono(b), SAMPLE_RATE)-gaps(mono(a), SAMPLE_RATE) for a, b in pairs]
     found = dict(lines=np.mean(shares[0])/np.mean(shares[1]),
                  constant_q=np.mean([pitch.cq_similarity(a, b, SAMPLE_RATE) for a, b in pairs]),
                  chroma=np.mean([pitch.chroma_similarity(a, b, SAMPLE_RATE) for a, b in pairs]),
+                 mel=np.mean([mel_distance(b[None], a[None], SAMPLE_RATE).item() for a, b in pairs]),
+                 onsets=np.mean([onset_f(mono(b), mono(a), SAMPLE_RATE) for a, b in pairs]),
+                 gaps_dB=np.abs(np.mean(missing, 0)).max(),
                  kad=kad(embedding, music, made),
-                 width_dB=np.abs(np.median(gaps, 0)[1:]).max())
+                 width_dB=np.abs(np.median(widths, 0)[1:]).max())
     return {name: round(float(value), 3) for name, value in found.items()}
 
 def print_table(codec, n:int) -> dict: # codec → scores
@@ -109,7 +116,7 @@ def print_table(codec, n:int) -> dict: # codec → scores
     rows = {'original': true,
             'spectral': [through_codec(codec, stems) for stems in parts],
             'random latents': [from_random_latents(codec, stems, i) for i, stems in enumerate(parts)]}
-    for kbps in (12, 24):
+    for kbps in (12, 16, 24):
         rows[f'Opus 2 x {kbps}'] = [opus_of(w, kbps) for w in true]
     table = {}
     for name, waves in rows.items():

@@ -153,7 +153,12 @@ def load_stem_codec(
 ) -> StemCodec:
     "Read a codec of stems."
     config, tensors, folder = load_folder(name, 'ladmg-stems')
-    codecs = {stem: SpectralCodec(Design(**design)) for stem, design in config['stems'].items()}
+    try:
+        codecs = {stem: SpectralCodec(Design(**design)) for stem, design in config['stems'].items()}
+    except (KeyError, TypeError) as error:
+        raise LadmgError(
+            f'config.json in {folder} does not describe a codec of stems '
+            f'({error}): copy or download it again.') from error
     return load_state(StemCodec(codecs), tensors, folder).eval()
 
 # %% ../../nbs/39_codec.stems.ipynb #stc-which

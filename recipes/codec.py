@@ -20,9 +20,9 @@ from stems import FIRST, FRAMES, HELD_OUT, SAMPLE_RATE, kad, mixed, stems_of
 
 EVERY = 20 # loops between two checkpoints
 DESIGNS = {
-    'drums': Design(block=10, border=1000., bands=24, n_lows=64, n_bands=24, n_sides=8),
-    'bass': Design(block=10, border=3500., n_lows=64, n_bands=4),
-    'synth': Design(block=10, border=3500., n_lows=160, n_bands=8, n_sides=8),
+    'drums': Design(block=10, border=1000., bands=24, n_lows=24, n_bands=12, n_sides=4),
+    'bass': Design(block=10, border=3500., n_lows=32, n_bands=2),
+    'synth': Design(block=10, border=3500., n_lows=48, n_bands=4, n_sides=4),
 }
 
 def arguments():

@@ -340,7 +340,7 @@ def save(self:Loop,
         raise LadmgError('This loop has no stems: save it without.')
     parts = self.stems if stems else {}
     peak = max(wave.abs().max().item() for wave in (self.waveform, *parts.values()))
-    if peak > 1:
+    if peak > 1.01: # less can't be heard
         over = f'{20*np.log10(peak):.1f} dB'
         warnings.warn(f'The loop peaks {over} above full scale: '
                       f'it was turned down by that much in {path.name}.', stacklevel=2)

@@ -181,6 +181,10 @@ def mix(
     "Make one piece out of many loops, gliding from each to the next."
     if not len(items):
         raise LadmgError('A mix needs at least one prompt or loop.')
+    if not hasattr(pipe.codec, 'hop'):
+        raise LadmgError(
+            'A mix counts its frames by seconds, this codec counts them by bars: '
+            'make the parts one by one.')
     bpm = [bpm]*len(items) if np.isscalar(bpm) else bpm
     tempo_map = TempoMap(bpm, bars, glide if len(items) > 1 else 0)
     if len(bpm) != len(items):

@@ -18,6 +18,7 @@ from ladmg.groovebox.stems import STEMS, render_with_stems
 from ladmg.pipeline import LoopPipeline
 from ladmg.time_stretch import time_stretch
 from ladmg.training import Batches, rest_some, train
+from ladmg.transition import mix
 from ladmg.variation import vary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,8 @@ def test_applications_carry_stems(trained):
     for made in (time_stretch(trained, loop, 120, steps=2), vary(trained, loop, .5, steps=2)):
         assert list(made.stems) == list(STEMS)
         assert len(made.waveform) == 2
+    with pytest.raises(LadmgError, match='frames by seconds'):
+        mix(trained, [loop], 126)
 
 def run_recipe(name, *arguments):
     env = {**os.environ, 'PYTHONPATH': str(ROOT)}

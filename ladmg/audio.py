@@ -354,6 +354,8 @@ def save(self:Loop,
 
 # %% ../nbs/02_audio.ipynb #ac660ba3
 def _read_stems(path, names): # → name → (C, S), or None where one is missing
+    if not isinstance(names, list) or not all(str(name).isidentifier() for name in names):
+        return None
     files = {name: stem_path(path, name) for name in names}
     if not files or not all(file.is_file() for file in files.values()):
         return None
@@ -371,5 +373,5 @@ def load(cls:Loop,
         known = {}
     if not isinstance(known, dict) or 'ladmg' not in known:
         known = {}
-    stems = _read_stems(path, known.get('stems', ()))
+    stems = _read_stems(path, known.get('stems', []))
     return cls(wave, sr, stems=stems, **{name: known[name] for name in FIELDS if name in known})

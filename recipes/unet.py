@@ -51,8 +51,8 @@ def train_on(data:Path, args):
     settings = dict(lr=1e-3, warmup=300, decay=.5, ema=.9985, device=args.device)
     run = train(data, args.out/'run', steps=args.steps, frames=args.frames, net=dict(widths=args.widths), **settings)
     for state in run:
-        held_out = state.logs['valid']
-        print(state.step, f'{state.seconds:.0f} s, loss {state.loss:.4f}, held out {held_out:.4f}', flush=True)
+        valid = state.logs['valid']
+        print(state.step, f'{state.seconds:.0f} s, loss {state.loss:.4f}, held out {valid:.4f}', flush=True)
 
 # Scores
 

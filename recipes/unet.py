@@ -48,7 +48,7 @@ def make_data(args) -> Path:
 
 def train_on(data:Path, args):
     "Train; a run that was stopped goes on."
-    settings = dict(lr=1e-3, warmup=300, decay=.5, ema=.9985, device=args.device)
+    settings = dict(lr=1.5e-3, warmup=150, decay=.5, ema=.998, device=args.device)
     run = train(data, args.out/'run', steps=args.steps, frames=args.frames, net=dict(widths=args.widths), **settings)
     for state in run:
         valid = state.logs['valid']

@@ -44,7 +44,7 @@ def frame_hops(n_samples:int, # S
     ends = torch.cat((positions[1:], torch.tensor([n_samples])))
     return ends-positions
 
-@lru_cache(4)
+@lru_cache(2) # those of lows and highs
 def frame_index(n_samples:int, # S
                 n_frames:int, # N
                 n_fft:int, # M

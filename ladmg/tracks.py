@@ -194,10 +194,10 @@ class Source:
         mix = [self.mix] if self.mix else []
         return mix+[file for files in self.stems.values() for file in files]
 
-def name_parts(file:Path) -> tuple: # (track as a path, name of a stem or of the mix; '' = neither)
+def name_parts(file:Path, stem_names) -> tuple: # (track as a path, name of a stem or of the mix; '' = neither)
     "Read what a file's name says."
     track, _, last = file.stem.rpartition('.')
-    names = (*STEM_NAMES, *MIX_NAMES)
+    names = (*stem_names, *MIX_NAMES)
     if track and last.lower() in names:
         return file.parent/track, last.lower()
     if file.stem.lower() in names:
@@ -211,7 +211,7 @@ def find_sources(
 ) -> dict: # track as a path → Source
     "Put the stems of each track together."
     names = STEM_NAMES | (names or {})
-    parts = [(file, *name_parts(file)) for file in files]
+    parts = [(file, *name_parts(file, names)) for file in files]
     with_stems = {track for _, track, name in parts if name in names}
     sources = {}
     for file, track, name in parts:

@@ -54,7 +54,7 @@ class Batches:
         turns = rng.integers(n, size=size)
         rows = [self.data[int(i)] for i in loops[rank::world]]
         x1, cond = load_batch(rows, turns[rank::world], rng)
-        if 'stems' in self.latents:
+        if len(self.latents.get('stems', ())) > 1:
             cond.stems = torch.stack([stems_of(row, self.latents['stems']) for row in rows])
             rest_some(x1, cond, self.latents, rng)
         return x1, cond
@@ -133,8 +133,7 @@ def rest_some(
     plays = cond.stems.clone()
     cond.stems[torch.from_numpy(rng.random(len(x1)) < UNTOLD)] = 0.
     for i in np.flatnonzero(rng.random(len(x1)) < REST):
-        n = rng.integers(1, len(names)) if len(names) > 1 else 0
-        resting = rng.choice(len(names), n, replace=False)
+        resting = rng.choice(len(names), rng.integers(1, len(names)), replace=False)
         plays[i, resting] = -1
         if not (plays[i] > 0).any():
             continue
@@ -195,7 +194,7 @@ Velocity field for Iterative α-(de)Blending on latents of the codec `{codec}`, 
 
 def write_card(state, about) -> str: # of `fit`, of the data set
     "Describe a model: what it was trained on, for how long, and what came of it."
-    conditions = ', '.join(name for name in DROP if state.ema.config[name])
+    conditions = ', '.join(name for name in (*DROP, 'stems') if state.ema.config[name])
     hours = state.seconds/3600
     valid = state.logs['valid']
     run_of = dict(conditions=conditions, step=state.step, hours=hours, valid=valid)

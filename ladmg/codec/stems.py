@@ -64,7 +64,7 @@ def std(self:StemCodec) -> Tensor: # (C,)
 @patch(as_prop=True)
 def silence(self:StemCodec) -> Tensor: # (C,)
     "Return the latents of nothing."
-    nothing = {name: torch.zeros(1, 2, self.sample_rate) for name in self.stems}
+    nothing = {name: torch.zeros(1, self.audio_channels, self.sample_rate) for name in self.stems}
     return self.encode(nothing, circular=True, n_latents=8)[0, :, 0]
 
 @patch(as_prop=True)

@@ -154,3 +154,13 @@ def test_the_page_is_python_and_finds_a_folder(tmp_path):
     compile(source, 'app', 'exec')
     assert repr(str(tmp_path.resolve())) in source
     assert "'a/name', None" in app_notebook('a/name')['cells'][0]['source']
+
+def test_words_are_looked_up_as_they_are_typed(explorer):
+    prompt = explorer.controls['prompt']
+    [settings, *_] = explorer.children
+    line = settings.children[list(settings.children).index(prompt)+2] # after both texts
+    prompt.value = 'techno with a <violin>'
+    assert 'Known: techno' in line.value
+    assert 'Not known: violin' in line.value
+    prompt.value = ''
+    eq(line.value, '')

@@ -26,17 +26,19 @@ def blend(
 def sample_alpha(
     n:int, # examples in the batch
     generator=None, # torch.Generator on the CPU
-    dist:str='uniform', # or 'logit_normal' (Esser et al. 2024, arXiv 2403.03206)
+    dist:str='uniform', # 'early', or 'logit_normal' (Esser et al. 2024, arXiv 2403.03206)
 ): # (n,)
     """Draw one α per example, spread evenly over the distribution
     (low-discrepancy sampler, Kingma et al. 2021, arXiv 2107.00630)."""
     u = (torch.rand(1, generator=generator) + torch.arange(n)/n) % 1
     if dist == 'uniform':
         return u
+    if dist == 'early':
+        return 1-u.sqrt()
     if dist == 'logit_normal':
         return torch.special.ndtri(u).sigmoid()
     raise LadmgError(
-        "alpha is drawn 'uniform' or 'logit_normal', "
+        "alpha is drawn 'uniform', 'early' or 'logit_normal', "
         f"not {dist!r}: choose one of them.")
 
 # %% ../nbs/50_blending.ipynb #28317687
@@ -45,7 +47,7 @@ def blending_loss(
     x1, # (B, …) data
     cond=None, # what steers the field
     generator=None, # torch.Generator on the CPU: makes the loss repeatable
-    alpha_dist:str='uniform', # or 'logit_normal'
+    alpha_dist:str='uniform', # as `sample_alpha` takes it
 ) -> tuple: # (loss (B,), alpha (B,))
     "Measure the mean square error of the velocity at one α per example."
     x0 = torch.randn(x1.shape, generator=generator).to(x1)

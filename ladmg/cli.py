@@ -7,7 +7,7 @@ __all__ = ['Seed', 'Bpm', 'Bars', 'Prompt', 'Pattern', 'GuidanceScale', 'Model',
            'app', 'loop_files', 'write_loops', 'run_folder', 'synth', 'numbers', 'one_or_all', 'loop_bars',
            'named_stems', 'prepare', 'print_state', 'train_codec', 'train_clap', 'train', 'pattern_row', 'tempo_of',
            'picture_files', 'write_picture', 'write_with_pictures', 'generate', 'open_app', 'prompt_or_loop', 'loop_of',
-           'morph', 'stretch', 'vary', 'sequence', 'mix', 'words', 'evaluate', 'main']
+           'morph', 'stretch', 'vary', 'accompany', 'sequence', 'mix', 'words', 'evaluate', 'main']
 
 # %% ../nbs/90_cli.ipynb #6ef7e4f0
 import json
@@ -52,10 +52,10 @@ def loop_files(out:Path, # .wav or .flac
         check_file(file, '.wav', '.flac')
     return files
 
-def write_loops(files:list, loops:list):
+def write_loops(files:list, loops:list, stems:bool=False):
     "Save loops, and print where."
     for file, loop in zip(files, loops):
-        loop.save(file)
+        loop.save(file, stems)
         print(file)
 
 @contextmanager
@@ -76,7 +76,7 @@ def synth(
     bars:Annotated[int, Option(help='Bars of each loop.', min=1, max=16)]=4,
     seed:Annotated[int, Option(help='Seed of the first loop.')]=10_000,
     stems:Annotated[bool, Option(
-        '--stems', help='In stereo at 48 kHz, with drums, bass and synth beside each loop.')]=False,
+        '--stems/--mixed', help='With drums, bass and synth beside each loop, in stereo at 48 kHz.')]=True,
 ):
     "Render labelled loops with the groovebox."
     from ladmg.core import check_bpm
@@ -350,6 +350,7 @@ def prompt_or_loop(text:str):
 def loop_of(file:Path,
             bpm:float|None, # None = as the file says
             bars:int|None, # None = as the file says, or as its length does
+            option:str='--from-bpm', # that gives the tempo
            ):
     "Load a loop whose tempo is in its file, or given."
     from ladmg.audio import Loop
@@ -358,7 +359,7 @@ def loop_of(file:Path,
     if bpm is not None:
         loop.bpm = check_bpm(bpm)
     if not loop.bpm:
-        raise LadmgError(f'{file} says no tempo: give --from-bpm.')
+        raise LadmgError(f'{file} says no tempo: give {option}.')
     of_length = max(1, round(loop.seconds*loop.bpm/240))
     loop.bars = bars or loop.bars or of_length
     return loop
@@ -426,6 +427,44 @@ def vary(
         varied = vary(pipe, loop, strength, seed, prompt)
     write_loops(files, [varied])
 
+# %% ../nbs/90_cli.ipynb #accompany
+@app.command()
+def accompany(
+    file:Annotated[Optional[Path], Argument(
+        help='A loop with its stems beside it, as `ladmg generate --stems` writes them.')]=None,
+    drums:Annotated[Optional[Path], Option(help='Drums to be accompanied.')]=None,
+    bass:Annotated[Optional[Path], Option(help='A bass to be accompanied.')]=None,
+    synth:Annotated[Optional[Path], Option(help='A synth to be accompanied.')]=None,
+    bpm:Annotated[Optional[float], Option(help='Their tempo, if the files do not say.')]=None,
+    bars:Annotated[Optional[int], Option(help='Their bars.', min=1)]=None,
+    play:Annotated[Optional[list[str]], Option(
+        help='Make this stem, and no other that is not named: drums, bass or synth; may be repeated.')]=None,
+    prompt:Prompt=None,
+    key:Annotated[str, Option(help="The key, as in 'A minor'.")]='',
+    pattern:Pattern=None,
+    seed:Seed=0,
+    n:Annotated[int, Option(
+        '--n', '-n', help='Loops, with seeds from SEED on; more than one are numbered.', min=1)]=1,
+    steps:Annotated[int, Option(help='Steps of the solver; more take longer.', min=1)]=16,
+    guidance_scale:GuidanceScale=None,
+    write_stems:Annotated[bool, Option('--stems', help='Write together.drums.wav and so on, too.')]=False,
+    model:Model=None,
+    codec:CodecName=None,
+    out:Out=Path('together.wav'),
+):
+    "Make the stems that fit those that there are."
+    files = loop_files(out, n)
+    from ladmg.accompaniment import accompany
+    from ladmg.pipeline import LoopPipeline
+    named = dict(drums=drums, bass=bass, synth=synth)
+    given = {name: loop_of(path, bpm, bars, '--bpm') for name, path in named.items() if path}
+    loop = loop_of(file, bpm, bars, '--bpm') if file else None
+    rows = dict(pattern_row(row) for row in pattern or ())
+    pipe = LoopPipeline.from_pretrained(model, codec)
+    loops = accompany(pipe, loop, prompt, seed, stems=play, key=key, pattern=rows, guidance_scale=guidance_scale,
+                      steps=steps, n=n, progress=True, **given)
+    write_loops(files, loops, write_stems)
+
 # %% ../nbs/90_cli.ipynb #sequence
 @app.command()
 def sequence(
@@ -435,7 +474,7 @@ def sequence(
     bars:Bars=4,
     seed:Seed=0,
     prompt:Prompt=None,
-    strict:Annotated[float, Option(help='How strictly to play it.')]=9.,
+    strict:Annotated[Optional[float], Option(help='How strictly to play it; by default as the pipeline does.')]=None,
     model:Model=None,
     out:Out=Path('sequence.wav'),
 ):
@@ -491,11 +530,11 @@ def evaluate(
     model:Model=None,
     codec:CodecName=None,
     n:Annotated[int, Option(
-        help='Loops that are made, and as many that they are compared with.', min=2)]=200,
-    bars:Annotated[int, Option(help='Bars of each.', min=2, max=16)]=4,
-    seed:Annotated[int, Option(help='Seed of the first.')]=70_000,
+        help='Loops that are made, and as many that they are compared with.', min=2)]=64,
+    bars:Annotated[int, Option(help='Bars of each.', min=2, max=16)]=2,
+    seed:Annotated[int, Option(help='Seed of the first.')]=9_000,
     judged:Annotated[int, Option(
-        help='Loops that the judge of prompts is trained on.', min=60)]=1000,
+        help='Loops that the judge of prompts is trained on.', min=60)]=400,
     out:Annotated[Path, Option(help='JSON file to write.')]=Path('results.json'),
 ):
     "Measure a model beside music that it was not trained on: print a table, and write it as JSON."

@@ -120,7 +120,7 @@ def around(times, # seconds
         return None
     return np.concatenate([np.asarray(times, float)+k*seconds for k in (-1, 0, 1)])
 
-def row_rhythm(row:dict) -> torch.Tensor: # (4, T): beat, bar, sixteenth, tempo; bar −1 where the downbeats are unknown
+def row_rhythm(row:dict) -> torch.Tensor: # (4, T); bar −1 where downbeats are unknown
     "Compute the phasors of a loop from its beats, around the circle, and its tempo."
     seconds = row_seconds(row)
     n = row['n_frames']
@@ -345,7 +345,7 @@ def synth(folder, # of WAV files
           bpm:float|None=None, # None: a tempo for each, 80 to 180
           bars:int=4,
           seed:int=10_000, # of the first
-          stems:bool=False, # in stereo at 48 kHz, drums, bass and synth beside each loop
+          stems:bool=True, # in stereo at 48 kHz, drums, bass and synth beside each loop
           workers:int|None=None, # processes; None = one a core
          ):
     "Fill a folder with loops from the groovebox; leave files alone that are there already."

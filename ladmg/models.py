@@ -41,7 +41,7 @@ def weights_hash(*folders, # of models
     weights = [(Path(folder)/'model.safetensors').read_bytes() for folder in folders]
     return hashlib.sha256(b''.join(weights)).hexdigest()[:12]
 
-def packaged(kind:str, # 'codec' | 'clap' | 'unet' | 'weak_model' | 'beats'
+def packaged(kind:str, # 'codec' | 'encodec' | 'clap' | 'unet' | 'beats'
             ) -> Path:
     "Return the folder of the weights that come with the package."
     return Path(__file__).parent/'weights'/kind

@@ -260,6 +260,7 @@ class NoteEmbedding:
         features = np.stack([note_features(w, sample_rate) for w in waves])
         self.mean = features.mean(0)
         self.std = features.std(0)+1e-3
+        self.corpus = torch.from_numpy((features-self.mean)/self.std) # (N, D) its points
         self.name = 'notes'
 
     def embed_audio(self, waves, # list of (channels, S)

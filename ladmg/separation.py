@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from .phase import circular_istft, circular_stft, sine_window
+from .phase import circular_istft, circular_stft, even_grid, sine_window
 
 # %% ../nbs/38_separation.ipynb #sep-masks
 LASTING = .36 # seconds, of the median along time
@@ -36,9 +36,9 @@ def separate(
     "Take a mix apart by what lasts and what strikes, and by pitch."
     n = 2*round(.0427*sample_rate) # samples of a window
     hop = n/4
-    N = max(8, round(wave.shape[-1]/hop))
+    grid = even_grid(wave.shape[-1], max(8, round(wave.shape[-1]/hop)))
     window = sine_window(n)
-    spectra = circular_stft(wave, window, N) # (channels, K, N)
+    spectra = circular_stft(wave, window, grid) # (channels, K, N)
     frames = round(LASTING*sample_rate/hop)
     bins = round(STRUCK*n/sample_rate)
     share = lasting_share(spectra.abs().mean(0), frames, bins)
@@ -47,5 +47,4 @@ def separate(
     parts = {'drums': spectra-lasting,
              'bass': lasting*(f < LOWS)[:, None],
              'synth': lasting*(f >= LOWS)[:, None]}
-    samples = wave.shape[-1]
-    return {name: circular_istft(part, window, samples) for name, part in parts.items()}
+    return {name: circular_istft(part, window, grid) for name, part in parts.items()}

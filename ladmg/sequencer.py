@@ -15,11 +15,11 @@ def sequence(
     pattern:dict, # kick, clap, hat, bass → 'x...x...x...x...'; swing → share of a sixteenth
     bpm:float=126, bars:int=4, seed:int=0,
     prompt:str|None=None,
-    *, pattern_scale:float=GUIDANCE_SCALE['pattern'], # how strictly it is followed
+    *, pattern_scale:float|None=None, # how strictly it is followed; None = as the pipeline does
     **settings, # of the pipeline
 ):
     "Make a loop that plays a pattern; voices that aren't named are silent."
     silent = dict.fromkeys(PATTERN_VOICES, '.'*16)
-    scale = GUIDANCE_SCALE | {'pattern': pattern_scale}
-    pattern = silent | pattern
-    return pipe(prompt, bpm, bars, seed, pattern=pattern, guidance_scale=scale, **settings)[0]
+    if pattern_scale is not None:
+        settings['guidance_scale'] = GUIDANCE_SCALE | {'pattern': pattern_scale}
+    return pipe(prompt, bpm, bars, seed, pattern=silent | pattern, **settings)[0]

@@ -152,7 +152,7 @@ def blend_loss(
     net,
     batch, # (x1, Cond)
     drop:dict=DROP, # condition → probability of its absence
-    alpha_dist:str='uniform', # or 'logit_normal'
+    alpha_dist:str='uniform', # as `sample_alpha` takes it
 ) -> dict: # 'loss', and one entry for each part of the path
     """Measure the loss of a batch with conditions dropped
     (Heitz et al. 2023; Ho, Salimans 2022)."""
@@ -270,7 +270,7 @@ def train(
     frames:int=8192, # B·T of a batch
     init=None, # network to start from, as `init_from` takes it
     net:dict|None=None, # arguments of `UNet` that differ from its own, or from that network's
-    alpha_dist:str='uniform', # or 'logit_normal'
+    alpha_dist:str='uniform', # as `sample_alpha` takes it
     valid_every:int=500, # steps
     seed:int=0,
     bf16:bool=True, # autocast to bfloat16, if the hardware is faster with it

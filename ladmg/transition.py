@@ -6,18 +6,20 @@
 __all__ = ['ROUND', 'TempoMap', 'parts_at', 'MultiDiffusion', 'glide_embedding', 'glide_noise', 'mix', 'mix_start', 'mix_finish']
 
 # %% ../nbs/63_transition.ipynb #d0ff2254
+from dataclasses import replace
+
 import numpy as np
 import torch
 from fastcore.basics import patch
 
-from .audio import Loop, fit_length
+from .audio import Loop
 from .core import Cond, LadmgError, check_bars, check_bpm
-from .guidance import Guided
+from .guidance import Guided, scales_at
 from .interpolation import slerp
 from .noise import circle_noise
-from .mastering import master
+from .mastering import mastering_gain
 from .pipeline import GUIDANCE_SCALE, LoopPipeline
-from .rhythm.phasors import phasors_at
+from .rhythm.phasors import phasors_at, tempo_row
 from .solvers import integrate, step_bar
 
 # %% ../nbs/63_transition.ipynb #55b4b8da
@@ -55,10 +57,17 @@ class TempoMap:
     def beat_at(self, seconds):
         return np.interp(seconds, self.times, self.grid)
 
+    def time_at(self, beat): # seconds
+        return np.interp(beat, self.grid, self.times)
+
 # %% ../nbs/63_transition.ipynb #t63-parts
 @patch(as_prop=True)
 def beats(self:TempoMap): # seconds
     return self.times[:-1:16]
+
+@patch(as_prop=True)
+def n_beats(self:TempoMap): # of the whole piece
+    return int(self.ends[-1])
 
 @patch(as_prop=True)
 def seconds(self:TempoMap): # of the whole piece
@@ -112,8 +121,8 @@ class MultiDiffusion:
     def ask(self, x, alpha, cond, frames): # (windows, size) → (windows, C, size)
         def windows(v): # (1, C, T) → (windows, C, size)
             return v[0][:, frames].transpose(0, 1) if v.ndim == 3 else v.expand(len(frames), -1)
-        guidance = self.guided.guidance.at(frames)
-        field = Guided(self.guided.field, guidance, self.guided.negative)
+        scales = scales_at(self.guided.scales, frames)
+        field = Guided(self.guided.field, scales, self.guided.negative)
         return field(windows(x), alpha.expand(len(frames)), cond.map(windows))
 
 # %% ../nbs/63_transition.ipynb #t63-windows
@@ -155,7 +164,8 @@ def glide_noise(
     and give way to that of the next."""
     rounds = []
     for i, bpm in enumerate(tempo_map.bpm):
-        one = circle_noise(seed+i, codec.channels, round(codec.frame_rate*240*ROUND/bpm))
+        T, _ = codec.frames(bpm, ROUND, 1)
+        one = circle_noise(seed+i, codec.channels, T)
         frames = beat/(4*ROUND) % 1*one.shape[1]
         rounds.append(one[:, frames.astype(int)])
     rounds = torch.stack(rounds) # (parts, C, T)
@@ -175,16 +185,12 @@ def mix(
     seed:int=0,
     guidance_scale=GUIDANCE_SCALE, # as the pipeline takes it, per frame too
     steps:int=12, # of the solver
-    window:int=768, # frames
+    window:int|None=None, # frames; None = that of the codec
     progress:bool=False, callback=None, # as the pipeline takes them
 ) -> Loop: # with its beats, but without one tempo
     "Make one piece out of many loops, gliding from each to the next."
     if not len(items):
         raise LadmgError('A mix needs at least one prompt or loop.')
-    if not hasattr(pipe.codec, 'hop'):
-        raise LadmgError(
-            'A mix counts its frames by seconds, this codec counts them by bars: '
-            'make the parts one by one.')
     bpm = [bpm]*len(items) if np.isscalar(bpm) else bpm
     tempo_map = TempoMap(bpm, bars, glide if len(items) > 1 else 0)
     if len(bpm) != len(items):
@@ -192,7 +198,8 @@ def mix(
             f'Each part has its tempo: got {len(items)} '
             f'parts and {len(bpm)} tempi.')
     x0, cond = mix_start(pipe, items, tempo_map, seed)
-    field = MultiDiffusion(pipe.guided(guidance_scale), pipe.net.stride, window)
+    window = window or pipe.codec.window
+    field = MultiDiffusion(pipe.guided(guidance_scale), pipe.net.stride, window, window//6)
     with step_bar('mix', progress, callback) as watch:
         z = integrate(field, x0[None].to(pipe.device), cond, steps, 'ab2', callback=watch(steps))
     names = [i if isinstance(i, str) else 'a loop' for i in items]
@@ -207,25 +214,25 @@ def mix_start(
     tempo_map:TempoMap, seed:int,
 ) -> tuple: # (noise (C, T), Cond of a batch of one)
     "Write noise and conditions of a whole piece, frame by frame."
-    codec, stride = pipe.codec, pipe.net.stride
-    T = round(tempo_map.seconds*codec.frame_rate/stride)*stride
-    beat = tempo_map.beat_at(np.arange(T)*tempo_map.seconds/T)
+    codec = pipe.codec
+    beat = codec.frame_beats(tempo_map, pipe.net.stride)
     part, far = parts_at(tempo_map, beat)
     far = torch.from_numpy(far).float()
     embeddings = torch.stack([pipe.embed_any(item) for item in items])
     embedding = glide_embedding(embeddings, part, far)
     noise = glide_noise(codec, tempo_map, beat, part, far, seed)
-    return noise, Cond(phasors_at(beat)[None], embedding[None]).to(pipe.device)
+    tempo = tempo_row(len(beat), tempo_map.tempo(beat))
+    rhythm = torch.cat((phasors_at(beat), tempo))
+    return noise, Cond(rhythm[None], embedding[None]).to(pipe.device)
 
 def mix_finish(
     pipe:LoopPipeline,
     latents, # (1, C, T)
     tempo_map:TempoMap, recipe:dict,
 ) -> Loop:
-    "Decode and master a whole piece, with its beats."
-    rate = pipe.codec.sample_rate
-    wave = pipe.codec.decode(latents.float(), circular=True, chunk=512)[0].cpu()
-    wave = fit_length(wave, round(tempo_map.seconds*rate))
-    wave = master(wave, rate, max_limiting=np.inf) # one peak doesn't turn minutes down
-    beats = tempo_map.beats
-    return Loop(wave, rate, beats=beats, downbeats=beats[::4], recipe=recipe)
+    "Decode and master a whole piece, its stems by the same gain, in place."
+    piece = pipe.codec.decode_piece(latents.float(), tempo_map)
+    gain = mastering_gain(piece.waveform.numpy(), piece.sample_rate) # one peak doesn't turn minutes down
+    for wave in (piece.waveform, *(piece.stems or {}).values()):
+        wave.mul_(torch.from_numpy(gain))
+    return replace(piece, recipe=recipe)

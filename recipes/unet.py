@@ -1,7 +1,7 @@
 """Train a U-Net on stems from nothing: render loops, prepare them, train, and measure what it makes.
 
     python recipes/codec.py --out runs/stems                                  # first the codec, once
-    python recipes/unet.py --codec runs/stems/codec --out runs/unet           # 4,000 loops, 20,000 steps
+    python recipes/unet.py --codec runs/stems/codec --out runs/unet           # 4,180 loops, 6,000 steps
     python recipes/unet.py --codec runs/stems/codec --out /tmp/unet --tiny    # the miniature of the tests
 """
 import argparse
@@ -20,14 +20,14 @@ from ladmg.training import train
 from stems import FIRST, HELD_OUT, SAMPLE_RATE, kad
 
 LENGTHS = {2: .6, 4: .3, 1: .1} # bars → share of the loops
-WIDTHS = (192, 256, 320, 384)
+WIDTHS = (160, 224, 288, 352)
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--codec', required=True, help='folder that codec.py wrote')
     parser.add_argument('--out', type=Path, default=Path('runs/unet'))
-    parser.add_argument('--loops', type=int, default=4000)
-    parser.add_argument('--steps', type=int, default=20_000)
+    parser.add_argument('--loops', type=int, default=4180)
+    parser.add_argument('--steps', type=int, default=6000)
     parser.add_argument('--widths', type=int, nargs=4, default=WIDTHS)
     parser.add_argument('--frames', type=int, default=1536, help='of a batch')
     parser.add_argument('--device', default=None, help='cuda, or as fast as there is')
@@ -48,7 +48,7 @@ def make_data(args) -> Path:
 
 def train_on(data:Path, args):
     "Train; a run that was stopped goes on."
-    settings = dict(lr=1.5e-3, warmup=150, decay=.5, ema=.998, device=args.device)
+    settings = dict(alpha_dist='early', lr=1e-3, warmup=200, decay=.5, ema=.999, device=args.device)
     run = train(data, args.out/'run', steps=args.steps, frames=args.frames, net=dict(widths=args.widths), **settings)
     for state in run:
         valid = state.logs['valid']

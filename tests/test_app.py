@@ -14,9 +14,10 @@ class FakePipeline:
     "A pipeline as the explorer sees one."
     def __init__(self, **config):
         self.net = SimpleNamespace(config=config)
+        self.codec = SimpleNamespace(stems=['drums', 'bass', 'synth'])
 
     def __call__(self, prompt='', negative_prompt='', bpm=126, bars=4, seed=0, steps=16, solver='ab2',
-                 guidance_scale=1., audio=None, key='', pattern=None, callback=None):
+                 guidance_scale=1., audio=None, key='', pattern=None, stems=None, callback=None):
         if prompt == 'silence':
             raise LadmgError('There is nothing to hear in silence: ask for something else.')
         if prompt == 'crash':
@@ -32,7 +33,7 @@ TEXT_CONTROLS = {'prompt', 'negative_prompt', 'audio'}
 @pytest.fixture
 def explorer():
     "One that asks for short loops in one step."
-    explorer = LoopExplorer(FakePipeline(rhythm=3, embedding=512, pattern=4, key=24), keep=2)
+    explorer = LoopExplorer(FakePipeline(rhythm=4, embedding=512, pattern=4, key=24, stems=3), keep=2)
     explorer.controls['steps'].value = 1
     explorer.controls['bars'].value = 1
     return explorer
@@ -42,11 +43,11 @@ def generate(explorer, prompt=''):
     explorer.generate().join()
 
 def test_there_is_a_control_for_what_the_network_was_trained_with(explorer):
-    assert TEXT_CONTROLS | {'key', 'pattern'} <= explorer.controls.keys()
+    assert TEXT_CONTROLS | {'key', 'pattern', 'stems'} <= explorer.controls.keys()
     eq(list(explorer.guidance), ['rhythm', 'embedding', 'pattern'])
 
 def test_there_is_none_for_what_it_was_not():
-    pipe = FakePipeline(rhythm=3, embedding=0)
+    pipe = FakePipeline(rhythm=4, embedding=0)
     assert not takes_text(pipe)
     explorer = LoopExplorer(pipe)
     eq(list(explorer.controls), ['bpm', 'bars', 'steps', 'solver'])
@@ -74,6 +75,16 @@ def test_key_pattern_and_sound_are_settings(explorer):
     eq(settings['audio'].bpm, 126)
     explorer.controls['audio'].clear.click()
     eq(explorer.settings['audio'], None)
+
+def test_stems_are_all_left_open_or_chosen(explorer):
+    eq(explorer.settings['stems'], None)
+    stems = explorer.controls['stems']
+    stems.toggles['bass'].value = True
+    eq(explorer.settings['stems'], ['bass'])
+    stems.value = ['drums', 'synth']
+    eq(stems.value, ['drums', 'synth'])
+    stems.value = None
+    eq(stems.value, None)
 
 def test_an_upload_of_ipywidgets_7(explorer):
     sound = explorer.controls['audio']

@@ -465,6 +465,16 @@ def test_the_limiter_goes_round_and_is_idle_below_the_ceiling():
     assert gain[2500] == 1
     assert (limiter_gain(x/10, 24000) == 1).all()
 
+def test_what_is_long_is_mastered_piece_by_piece():
+    from ladmg import mastering
+    wave = toy_loop(126, 4).waveform
+    whole = mastering_gain(2*wave.numpy(), 24000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mastering, 'PIECE', 50_000)
+        np.testing.assert_allclose(mastering_gain(2*wave.numpy(), 24000), whole, rtol=.01)
+        gain = limiter_gain(3*wave[0].numpy(), 24000)
+    np.testing.assert_allclose(gain, limiter_gain(3*wave[0].numpy(), 24000), atol=1e-5)
+
 
 # Spectra
 

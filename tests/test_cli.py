@@ -12,7 +12,7 @@ from ladmg import cli
 
 COMMANDS = [
     'synth', 'prepare', 'train-codec', 'train-clap', 'train',
-    'generate', 'morph', 'stretch', 'vary', 'sequence', 'mix',
+    'generate', 'morph', 'stretch', 'vary', 'accompany', 'sequence', 'mix',
     'evaluate', 'app', 'words',
 ]
 
@@ -27,6 +27,7 @@ BEHIND = [
     ('train', 'training'),
     ('morph', 'interpolation'),
     ('vary', 'variation'),
+    ('accompany', 'accompaniment'),
     ('mix', 'transition'),
     ('evaluate', 'results'),
     ('synth', 'dataset'),

@@ -264,7 +264,7 @@ def from_pretrained(cls:Encodec,
     if name and Path(name).is_file():
         official = 'encodec_48khz' if '48' in Path(name).name else 'encodec_24khz'
         return _load_official(cls, official, name)
-    return _load_folder(cls, name or packaged('codec'))
+    return _load_folder(cls, name or packaged('encodec'))
 
 # %% ../../nbs/31_codec.encodec.ipynb #a718d3d1
 @patch

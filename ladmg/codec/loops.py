@@ -9,6 +9,7 @@ __all__ = ['Codec', 'fit_channels', 'first_round']
 from dataclasses import replace
 from itertools import chain
 
+import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ..core import check_bars, check_bpm
 class Codec(nn.Module):
     """Turn loops into latents and back. A subclass has `encode`, `decode`, `sample_rate`,
     `hop`, `audio_channels` and `channels`, or methods of its own for loops."""
+    window = 768 # frames of a piece that a network looks at together
 
     @property
     def frame_rate(self) -> float: # frames a second
@@ -60,6 +62,17 @@ def fit_channels(
     return waveform.mean(0, keepdim=True).expand(channels, -1)
 
 @patch
+def fit_wave(
+    self:Codec,
+    waveform:Tensor, # (any number, any number), of a loop
+    bpm:float, bars:int, # of the loop
+) -> Tensor: # (channels, S)
+    "Bring a loop or a stem to the rate and channels of the codec."
+    n = loop_samples(bpm, bars, self.sample_rate)
+    return fit_length(fit_channels(waveform, self.audio_channels), n)
+
+# %% ../../nbs/29_codec.loops.ipynb #c0de2822
+@patch
 def encode_loop(
     self:Codec,
     loop:Loop, # with bpm and bars
@@ -99,6 +112,30 @@ def decode_loops(
     if rounds > 1:
         waves = first_round(waves, loop_samples(bpm, bars, rate), rate//50)
     return [Loop(wave, rate, bpm, bars) for wave in waves]
+
+# %% ../../nbs/29_codec.loops.ipynb #c0de2820
+@patch
+def frame_beats(
+    self:Codec,
+    tempo_map, # of a piece
+    stride:int=8, # of the U-Net
+) -> np.ndarray: # (T,)
+    "Say which beat each frame of a piece is at."
+    T = round(tempo_map.seconds*self.frame_rate/stride)*stride
+    return tempo_map.beat_at(np.arange(T)*tempo_map.seconds/T)
+
+@patch
+def decode_piece(
+    self:Codec,
+    z:Tensor, # (1, C, T), T as of `frame_beats`
+    tempo_map, # of the piece
+) -> Loop: # without one tempo
+    "Decode a piece whose tempo changes, with flat memory."
+    rate = self.sample_rate
+    wave = self.decode(z.to(self.device), circular=True, chunk=512)[0].cpu()
+    wave = fit_length(wave, round(tempo_map.seconds*rate))
+    beats = tempo_map.beats
+    return Loop(wave, rate, beats=beats, downbeats=beats[::4])
 
 # %% ../../nbs/29_codec.loops.ipynb #3f7b9d02
 @patch

@@ -10,17 +10,19 @@ import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..audio import Loop, fit_length, loop_samples
+from ..audio import Loop, loop_samples
 from .encodec import Encodec
-from .loops import Codec, fit_channels
+from .loops import Codec
 from .network import OFFICIAL
 from .spectral import Design, SpectralCodec
 from ..core import LadmgError, check_bars
 from ..models import kind_of, load_folder, load_state, packaged, save_folder
+from ..phase import FrameGrid
 from ..separation import separate
 
 # %% ../../nbs/39_codec.stems.ipynb #stc-class
@@ -28,6 +30,8 @@ FRAMES_PER_BAR = 32
 
 class StemCodec(Codec):
     "Code stems side by side: latents are stacked, sounds add up."
+    window = 8*FRAMES_PER_BAR # of a piece that a network looks at together
+
     def __init__(self, codecs:dict): # stem → SpectralCodec
         super().__init__()
         self.codecs = nn.ModuleDict(codecs)
@@ -100,13 +104,12 @@ def stems_of(
     loop:Loop, # with bpm and bars
 ) -> dict: # stem → (channels, S) at the codec's rate
     "Give the stems of a loop, or take it apart."
-    n = loop_samples(loop.bpm, loop.bars, self.sample_rate)
-    def ready(wave):
-        return fit_length(fit_channels(wave, self.audio_channels), n)
+    tempo = loop.bpm, loop.bars
     if loop.stems is None:
-        return separate(ready(loop.waveform), self.sample_rate)
-    silence = torch.zeros(self.audio_channels, n)
-    return {name: ready(loop.stems[name]) if name in loop.stems else silence for name in self.stems}
+        return separate(self.fit_wave(loop.waveform, *tempo), self.sample_rate)
+    silence = torch.zeros(self.audio_channels, loop_samples(*tempo, self.sample_rate))
+    stems = {name: self.fit_wave(wave, *tempo) for name, wave in loop.stems.items()}
+    return {name: stems.get(name, silence) for name in self.stems}
 
 # %% ../../nbs/39_codec.stems.ipynb #stc-encode
 @patch
@@ -136,6 +139,41 @@ def decode_loops(
         stems = {name: waves[i].cpu() for name, waves in decoded.items()}
         loops.append(Loop(sum(stems.values()), self.sample_rate, bpm, bars, stems=stems))
     return loops
+
+# %% ../../nbs/39_codec.stems.ipynb #stc-piece
+@patch
+def frame_beats(
+    self:StemCodec,
+    tempo_map, # of a piece
+    stride:int=8, # of the U-Net
+) -> np.ndarray: # (T,)
+    "Say which beat each frame of a piece is at."
+    bars = tempo_map.n_beats//4
+    T, _ = self.frames(None, bars, stride)
+    return np.arange(T)*4/FRAMES_PER_BAR
+
+@patch
+def decode_piece(
+    self:StemCodec,
+    z:Tensor, # (1, C, T), T as of `frame_beats`
+    tempo_map, # of the piece
+) -> Loop: # with stems, but without one tempo
+    "Decode a piece whose tempo changes, with flat memory."
+    rate = self.sample_rate
+    n = round(tempo_map.seconds*rate)
+    piece = torch.zeros(self.audio_channels, n)
+    stems = {}
+    parts = z.to(self.device).split(self.sizes, 1)
+    for i, (name, codec) in enumerate(self.codecs.items()):
+        N = z.shape[-1]*codec.design.block
+        seconds = tempo_map.time_at(np.arange(N)*tempo_map.n_beats/N)
+        places = np.round(seconds*n/tempo_map.seconds, 6) # a half is a half
+        grid = FrameGrid(torch.from_numpy(places).round().long(), n)
+        stems[name] = codec.decode_long(parts[i]/codec.scale, grid, seed=i)
+        stems[name] = stems[name].expand(self.audio_channels, -1).contiguous()
+        piece += stems[name]
+    beats = tempo_map.beats
+    return Loop(piece, rate, beats=beats, downbeats=beats[::4], stems=stems)
 
 # %% ../../nbs/39_codec.stems.ipynb #stc-folder
 @patch

@@ -213,7 +213,7 @@ def save_it(page, first, path):
     file.value.save_as(path)
     loop = Loop.load(path)
     assert (loop.bpm, loop.bars) == (128, 2)
-    assert loop.waveform.shape[1] == loop_samples(128, 2, 24000)
+    assert loop.waveform.shape[1] == loop_samples(128, 2, 48_000)
     assert loop.recipe['seed'] == int(first)
 
 def wait_for_sound(page):
@@ -259,7 +259,7 @@ def test_words_an_error_a_grid_and_a_pad(bench):
 
 def ask_for_silence(page):
     page.get_by_placeholder('dub techno').fill('Silence')
-    page.get_by_placeholder('vocals').fill('noise')
+    page.get_by_placeholder('open hats').fill('noise')
     page.keyboard.press('Tab')
     button(page, 'Generate').click()
     page.get_by_role('alert').wait_for()
